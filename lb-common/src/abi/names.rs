@@ -1,0 +1,53 @@
+//! The names of the maps and programs in the object file and, below the instance's folder, of their
+//! pins.
+
+/// One [`AbiStamp`](super::AbiStamp); user space only, pinned as `abi`.
+pub const ABI: &str = "ABI";
+/// [`VipKeyV4`](super::vip::VipKeyV4) to [`ServiceId`](super::service::ServiceId).
+pub const VIPS_IPV4: &str = "VIPS_IPV4";
+/// Service id to the [`ServiceRef`](super::service::ServiceRef) that names the record in force.
+pub const SERVICES: &str = "SERVICES";
+/// Record index to [`ServiceRecord`](super::service::ServiceRecord).
+pub const RECORDS: &str = "RECORDS";
+/// Slot number / 16 to [`SlotRow`](super::slot::SlotRow).
+pub const SLOTS: &str = "SLOTS";
+/// Backend index to [`Backend`](super::backend::Backend).
+pub const BACKENDS: &str = "BACKENDS";
+/// Backend index to [`BackendCounters`](super::counters::BackendCounters), per CPU.
+pub const BACKEND_COUNTERS: &str = "BACKEND_COUNTERS";
+/// [`Counter`](super::counters::Counter) to `u64`, per CPU.
+pub const COUNTERS: &str = "COUNTERS";
+/// [`VipKeyV4`](super::vip::VipKeyV4) of a backend to [`ReplyV4`](super::reply::ReplyV4).
+pub const REPLIES_IPV4: &str = "REPLIES_IPV4";
+/// Port index to [`Port`](super::port::Port).
+pub const PORTS: &str = "PORTS";
+/// Port index to network device.
+pub const DEVICES: &str = "DEVICES";
+/// Interface index modulo rows to [`IngressRow`](super::port::IngressRow).
+pub const INGRESS: &str = "INGRESS";
+/// Packets whose next hop the kernel must resolve first; a ring buffer.
+pub const PUNTS: &str = "PUNTS";
+/// How much tracing is still allowed, per CPU; not pinned.
+pub const TRACE_BUDGET: &str = "TRACE_BUDGET";
+/// A one-entry array of maps: replacing its entry waits for an RCU grace period. User space only.
+pub const BARRIER: &str = "BARRIER";
+/// The read-only global that holds [`Settings`](super::settings::Settings).
+pub const SETTINGS: &str = "SETTINGS";
+/// The XDP program.
+pub const PROGRAM: &str = "sluice";
+
+/// The maps that outlive the daemon: pinned as `maps/<NAME>`.
+pub const PINNED_MAPS: [&str; 12] = [
+    VIPS_IPV4,
+    SERVICES,
+    RECORDS,
+    SLOTS,
+    BACKENDS,
+    BACKEND_COUNTERS,
+    COUNTERS,
+    REPLIES_IPV4,
+    PORTS,
+    DEVICES,
+    INGRESS,
+    PUNTS,
+];

@@ -1,0 +1,38 @@
+//! What is fixed when the program is loaded: a read-only global. The verifier knows its value and
+//! removes what it rules out.
+
+use crate::hash::HashKey;
+
+/// Switches: what the configuration does not use costs nothing.
+pub mod feature {
+    /// Some service forwards with `dnat`: replies are rewritten.
+    pub const DNAT: u32 = 1;
+    /// There is more than one interface: packets may leave by another than they came in by.
+    pub const REDIRECT: u32 = 1 << 1;
+    /// Some packets are logged.
+    pub const TRACE: u32 = 1 << 2;
+
+    /// Every switch with its name, for listings.
+    pub const ALL: [(u32, &str); 3] = [(DNAT, "dnat"), (REDIRECT, "redirect"), (TRACE, "trace")];
+}
+
+/// The value of [`Settings::trace_service`] that traces everything.
+pub const TRACE_ALL: u32 = u32::MAX;
+
+/// The read-only global `SETTINGS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Keys the flow hash.
+    pub hash_key: HashKey,
+    /// Bits of [`feature`].
+    pub features: u32,
+    /// The service whose packets are traced, or [`TRACE_ALL`].
+    pub trace_service: u32,
+    /// At most so many trace records a second on each CPU.
+    pub trace_rate: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<Settings>() == 32);

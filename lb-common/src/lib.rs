@@ -1,0 +1,17 @@
+//! What Sluice's kernel program and its daemon share.
+//!
+//! - [`abi`]: the layout of every map, byte for byte, and its version.
+//! - [`wire`]: packet parsing over one cursor; the same code runs in the kernel and in tests.
+//! - [`hash`]: the keyed flow hash and the slot it leads to.
+//! - [`checksum`]: how a checksum changes when a part of the packet does (RFC 1624).
+//!
+//! Nothing here allocates, panics or knows of aya (but for the `user` feature, which marks the map
+//! types as plain old data).
+
+#![cfg_attr(not(test), no_std)]
+
+pub mod abi;
+pub mod checksum;
+pub mod endian;
+pub mod hash;
+pub mod wire;

@@ -1,0 +1,207 @@
+//! A packet's walk from the first byte of the frame to its transport header.
+
+use network_types::ip::Ipv4Hdr;
+
+use super::{
+    Cursor,
+    cursor::Truncated,
+    ethernet::Ethernet,
+    ipv4::{Fragment, Ipv4},
+    tcp::Tcp,
+};
+
+/// A TCP packet over IPv4, its headers in place in the frame.
+#[derive(Debug)]
+pub struct Packet<'a> {
+    /// The link header.
+    pub ethernet: &'a mut Ethernet,
+    /// The network header; options, if any, stand between it and `tcp`.
+    pub ip: &'a mut Ipv4Hdr,
+    /// The transport header.
+    pub tcp: &'a mut Tcp,
+    /// Whether this is the first of several fragments.
+    pub fragmented: bool,
+}
+
+/// Why a frame yields no [`Packet`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unparsed {
+    /// Nothing that a load balancer speaks: left to the kernel.
+    NotOurs,
+    /// The headers contradict themselves or end early.
+    Malformed,
+}
+
+impl From<Truncated> for Unparsed {
+    #[inline(always)]
+    fn from(Truncated: Truncated) -> Self {
+        Self::Malformed
+    }
+}
+
+/// Reads a frame's headers.
+///
+/// Later fragments have no ports and so cannot be told from those of other services: they are not
+/// ours, as is a first fragment too short for its TCP header.
+///
+/// # Errors
+///
+/// [`Unparsed`], by the rules above; lengths are judged against the IP header's claim and the frame.
+#[inline(always)]
+pub fn parse(mut cursor: Cursor<'_>) -> Result<Packet<'_>, Unparsed> {
+    let ethernet = cursor.read::<Ethernet>()?;
+    if !ethernet.is_ipv4() {
+        return Err(Unparsed::NotOurs);
+    }
+    let mut rest = cursor;
+    // The claimed length is measured from here; frames shorter than 60 bytes are padded behind it.
+    let ip = rest.read::<Ipv4Hdr>()?;
+    let options = ip.options_length().ok_or(Unparsed::Malformed)?;
+    let header = size_of::<Ipv4Hdr>() as u16 + options;
+    let Some(payload) = ip.total_length().checked_sub(header) else {
+        return Err(Unparsed::Malformed);
+    };
+    if !ip.is_tcp() {
+        return Err(Unparsed::NotOurs);
+    }
+    let fragment = ip.fragment();
+    if fragment == Fragment::Later || (fragment == Fragment::First && payload < Tcp::LENGTH) {
+        return Err(Unparsed::NotOurs);
+    }
+    if options != 0 {
+        rest.skip(options)?;
+    }
+    if payload < Tcp::LENGTH || !rest.has(payload) {
+        return Err(Unparsed::Malformed);
+    }
+    let tcp = rest.read::<Tcp>()?;
+    Ok(Packet {
+        ethernet,
+        ip,
+        tcp,
+        fragmented: fragment == Fragment::First,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use etherparse::PacketBuilder;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::endian::{Be16, Be32};
+
+    fn syn(payload: &[u8]) -> Vec<u8> {
+        let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+            .ipv4([10, 77, 1, 10], [10, 77, 0, 80], 64)
+            .tcp(40_000, 80, 1, 64_000)
+            .syn();
+        let mut frame = Vec::new();
+        builder.write(&mut frame, payload).unwrap();
+        frame
+    }
+
+    fn verdict(frame: &mut [u8]) -> Result<(), Unparsed> {
+        parse(Cursor::new(frame)).map(|_| ())
+    }
+
+    #[test]
+    fn fields_stand_where_another_implementation_put_them() {
+        let mut frame = syn(b"hello");
+        let packet = parse(Cursor::new(&mut frame)).unwrap();
+        assert_eq!(packet.ip.source(), Be32::new(0x0a4d_010a));
+        assert_eq!(packet.ip.destination(), Be32::new(0x0a4d_0050));
+        assert_eq!(packet.ip.total_length(), 45);
+        assert_eq!(packet.tcp.source_port(), Be16::new(40_000));
+        assert_eq!(packet.tcp.destination_port(), Be16::new(80));
+        assert!(packet.tcp.flags().is_syn());
+        assert!(!packet.fragmented);
+    }
+
+    #[test]
+    fn a_frame_cut_anywhere_in_its_headers_is_malformed() {
+        let whole = syn(&[]);
+        for length in 0..whole.len() {
+            assert_eq!(
+                verdict(&mut whole[..length].to_vec()),
+                Err(Unparsed::Malformed),
+                "{length}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_frame_is_malformed_and_padding_is_not() {
+        let mut long = syn(&[]);
+        long[17] += 1;
+        assert_eq!(verdict(&mut long), Err(Unparsed::Malformed));
+        let mut padded = syn(&[]);
+        padded.resize(60, 0);
+        assert_eq!(verdict(&mut padded), Ok(()));
+    }
+
+    #[test]
+    fn lengths_that_contradict_each_other_are_malformed() {
+        for (offset, value) in [(14, 0x44), (14, 0x65), (17, 19), (17, 39)] {
+            let mut frame = syn(&[]);
+            frame[offset] = value;
+            assert_eq!(
+                verdict(&mut frame),
+                Err(Unparsed::Malformed),
+                "{offset} = {value:#x}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_tcp_over_ipv4_is_not_ours() {
+        for (offset, value) in [(12, 0x86), (23, 1), (23, 17), (21, 1)] {
+            let mut frame = syn(&[]);
+            frame[offset] = value;
+            assert_eq!(
+                verdict(&mut frame),
+                Err(Unparsed::NotOurs),
+                "{offset} = {value:#x}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_first_fragment_is_ours_when_it_has_the_ports() {
+        let mut frame = syn(&[0; 8]);
+        frame[20] = 0x20;
+        assert!(parse(Cursor::new(&mut frame)).unwrap().fragmented);
+        let mut tiny = syn(&[0; 8]);
+        tiny[20] = 0x20;
+        tiny[17] = 28;
+        assert_eq!(verdict(&mut tiny), Err(Unparsed::NotOurs));
+    }
+
+    #[test]
+    fn options_are_passed_over() {
+        let mut frame = syn(&[]);
+        frame[14] = 0x47;
+        frame[17] += 8;
+        frame.splice(34..34, [1_u8; 8]);
+        let packet = parse(Cursor::new(&mut frame)).unwrap();
+        assert_eq!(packet.tcp.destination_port(), Be16::new(80));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_parser_read_outside_the_frame(
+            mut frame in proptest::collection::vec(any::<u8>(), 0..128),
+            plausible in any::<bool>(),
+        ) {
+            if plausible && frame.len() > 24 {
+                frame[12..15].copy_from_slice(&[8, 0, 0x45]);
+                frame[23] = 6;
+            }
+            let range = frame.as_ptr_range();
+            if let Ok(packet) = parse(Cursor::new(&mut frame)) {
+                let tcp = core::ptr::from_ref::<Tcp>(packet.tcp).cast::<u8>();
+                prop_assert!(range.contains(&tcp) && tcp.wrapping_add(20) <= range.end);
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Configuration: text to a typed model, and all validation.

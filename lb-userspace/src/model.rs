@@ -1,0 +1,280 @@
+//! The desired state: what a valid configuration means. Nothing in here can be wrong.
+//!
+//! `config` makes it, everybody else reads it. Names stand as in the configuration; durations are
+//! [`Duration`]s, addresses are parsed, defaults are filled in.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+/// A whole configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// The daemon's own settings.
+    pub daemon: Daemon,
+    /// Map sizes.
+    pub limits: Limits,
+    /// Interfaces to attach to.
+    pub interfaces: Vec<Interface>,
+    /// Services, in the file's order; names are unique.
+    pub services: Vec<Service>,
+}
+
+/// `[daemon]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Daemon {
+    /// Names pins and sockets; `[a-z0-9-]{1,32}`.
+    pub instance: String,
+    /// Path of the admin API's unix socket.
+    pub admin_socket: PathBuf,
+    /// Where the BPF file system is mounted.
+    pub bpffs: PathBuf,
+    /// Where admin overrides are kept.
+    pub state_dir: PathBuf,
+    /// What SIGTERM and SIGINT do to the attached program.
+    pub on_stop: OnStop,
+    /// Keys table and flow hash; `None` where the file names none (a warning).
+    pub seed: Option<String>,
+}
+
+/// What stopping the daemon does to the data path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStop {
+    /// Detach, remove pins: nothing is left.
+    Detach,
+    /// Packets keep flowing; the next daemon adopts.
+    Keep,
+}
+
+/// `[limits]`: map sizes in entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Services (and, doubled, their records; listeners fit eight times).
+    pub services: u32,
+    /// Backends over all services.
+    pub backends: u32,
+    /// Slots over all services.
+    pub slots: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            services: 1024,
+            backends: 16_384,
+            slots: 2_097_152,
+        }
+    }
+}
+
+/// `[[interface]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Kernel name.
+    pub name: String,
+    /// How to attach.
+    pub xdp: XdpMode,
+}
+
+/// How to attach to an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum XdpMode {
+    /// Native, generic where the driver cannot.
+    #[default]
+    Auto,
+    /// In the driver, or not at all.
+    Native,
+    /// In the kernel's stack.
+    Generic,
+}
+
+/// `[[service]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Unique name.
+    pub name: Arc<str>,
+    /// At least one; unique over all services.
+    pub listeners: Vec<Listener>,
+    /// How packets reach the backends.
+    pub forward: Forward,
+    /// Slots of the Maglev table, a prime.
+    pub table_size: u32,
+    /// `None`: backends are taken as healthy.
+    pub health: Option<HealthCheck>,
+    /// Unique by address and port; may be empty.
+    pub backends: Vec<Backend>,
+}
+
+/// One of a service's `listen` addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Listener {
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// VIP and port.
+    pub address: SocketAddr,
+}
+
+/// Transport protocols.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+}
+
+impl Protocol {
+    /// IANA protocol number.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+        }
+    }
+}
+
+/// How packets reach the backends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// Destination rewritten; replies pass back through the load balancer.
+    Dnat,
+}
+
+/// `[[service.backend]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Unique in its service; its address where the file gives none.
+    pub name: Arc<str>,
+    /// Where packets go.
+    pub address: IpAddr,
+    /// `None`: the listener's port is kept.
+    pub port: Option<u16>,
+    /// 0..=256; 0 drains.
+    pub weight: u16,
+}
+
+/// `[[service.health]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked.
+    pub probe: Probe,
+    /// From the start of one probe to the start of the next.
+    pub interval: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Successes in a row that bring a backend up.
+    pub rise: u32,
+    /// Failures in a row that take it down.
+    pub fall: u32,
+}
+
+/// What a health check asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// A TCP connection is accepted.
+    Tcp,
+}
+
+/// What is known of a backend's health.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Health {
+    /// Not probed yet: gets no traffic.
+    #[default]
+    Unknown,
+    /// Passes its checks.
+    Up,
+    /// Fails them.
+    Down,
+    /// Its service has no health check: taken as healthy.
+    Unchecked,
+}
+
+impl Health {
+    /// Whether the backend may get traffic.
+    pub const fn is_usable(self) -> bool {
+        matches!(self, Self::Up | Self::Unchecked)
+    }
+}
+
+/// Identifies a backend over reloads: neither name, order nor weight, but where it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackendKey {
+    /// The service's name.
+    pub service: Arc<str>,
+    /// The backend's address.
+    pub address: IpAddr,
+    /// `None`: the listener's port is kept.
+    pub port: Option<u16>,
+}
+
+impl Service {
+    /// The key of one of its backends.
+    pub fn key(&self, backend: &Backend) -> BackendKey {
+        BackendKey {
+            service: Arc::clone(&self.name),
+            address: backend.address,
+            port: backend.port,
+        }
+    }
+
+    /// Where a health check of `backend` connects: its own port, or else the first listener's.
+    pub fn probe_address(&self, backend: &Backend) -> Option<SocketAddr> {
+        let port = backend
+            .port
+            .or_else(|| self.listeners.first().map(|l| l.address.port()))?;
+        Some(SocketAddr::new(backend.address, port))
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+        })
+    }
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.protocol, self.address)
+    }
+}
+
+impl fmt::Display for Forward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dnat => "dnat",
+        })
+    }
+}
+
+impl fmt::Display for XdpMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Native => "native",
+            Self::Generic => "generic",
+        })
+    }
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Unchecked => "none",
+        })
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => SocketAddr::new(self.address, port).fmt(f),
+            None => self.address.fmt(f),
+        }
+    }
+}

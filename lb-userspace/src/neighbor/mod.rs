@@ -1,0 +1,1 @@
+//! Next hops, by netlink.

@@ -1,0 +1,1 @@
+//! Plans: what to write into the maps, in which order.

@@ -31,17 +31,20 @@ pub enum DropReason {
     NoNextHop = 4,
     /// The route leads out of an interface that the program is not attached to.
     NoEgress = 5,
+    /// Larger than the MTU of its route.
+    TooBig = 6,
 }
 
 impl DropReason {
     /// Every reason, in order of its number.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::NoBackend,
         Self::Malformed,
         Self::TtlExpired,
         Self::Fragment,
         Self::NoNextHop,
         Self::NoEgress,
+        Self::TooBig,
     ];
 
     /// The reason's name in listings and metrics.
@@ -53,6 +56,7 @@ impl DropReason {
             Self::Fragment => "fragment",
             Self::NoNextHop => "no_next_hop",
             Self::NoEgress => "no_egress",
+            Self::TooBig => "too_big",
         }
     }
 }
@@ -69,6 +73,9 @@ impl Counter {
     pub const REDIRECT: Self = Self(1);
     /// Left to the kernel.
     pub const PASS: Self = Self(2);
+
+    /// Handed to the daemon, which sends it through the kernel: its next hop is not resolved yet.
+    pub const PUNT: Self = Self(3);
 
     /// Where the drop reasons begin.
     const FIRST_DROP: u32 = 8;

@@ -11,6 +11,7 @@ pub mod counters;
 pub mod flow;
 pub mod names;
 pub mod port;
+pub mod punt;
 pub mod reply;
 pub mod service;
 pub mod settings;

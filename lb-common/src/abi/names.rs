@@ -35,6 +35,8 @@ pub const BARRIER: &str = "BARRIER";
 pub const SETTINGS: &str = "SETTINGS";
 /// The XDP program.
 pub const PROGRAM: &str = "sluice";
+/// The XDP program that also logs packets.
+pub const TRACED_PROGRAM: &str = "sluice_traced";
 
 /// The maps that outlive the daemon: pinned as `maps/<NAME>`.
 pub const PINNED_MAPS: [&str; 12] = [

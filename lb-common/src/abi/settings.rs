@@ -9,11 +9,9 @@ pub mod feature {
     pub const DNAT: u32 = 1;
     /// There is more than one interface: packets may leave by another than they came in by.
     pub const REDIRECT: u32 = 1 << 1;
-    /// Some packets are logged.
-    pub const TRACE: u32 = 1 << 2;
 
     /// Every switch with its name, for listings.
-    pub const ALL: [(u32, &str); 3] = [(DNAT, "dnat"), (REDIRECT, "redirect"), (TRACE, "trace")];
+    pub const ALL: [(u32, &str); 2] = [(DNAT, "dnat"), (REDIRECT, "redirect")];
 }
 
 /// The value of [`Settings::trace_service`] that traces everything.

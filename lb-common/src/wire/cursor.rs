@@ -1,6 +1,6 @@
 //! The cursor: reads headers one after the other and hands each out once.
 
-use core::{marker::PhantomData, ptr::NonNull};
+use core::marker::PhantomData;
 
 use network_types::ip::Ipv4Hdr;
 
@@ -73,9 +73,7 @@ impl<'a> Cursor<'a> {
         // SAFETY: `here..next` lies inside the packet (checked), is exclusively ours for 'a
         // (contract of the constructors), and is never handed out again, since the position only
         // moves forward. `Header` allows any bytes at any address.
-        NonNull::new(here.cast::<T>())
-            .map(|mut header| unsafe { header.as_mut() })
-            .ok_or(Truncated)
+        Ok(unsafe { &mut *here.cast::<T>() })
     }
 
     /// Passes over `count` bytes.

@@ -1,0 +1,149 @@
+//! Every map. The daemon writes, the program reads, but for the counters.
+//!
+//! Sizes here are placeholders of one entry; the daemon sets them from `[limits]` when it loads the
+//! program. The layouts are `lb_common::abi`'s.
+
+use aya_ebpf::{
+    btf_maps,
+    macros::{btf_map, map},
+    maps::{Array, DevMap, HashMap, PerCpuArray, RingBuf},
+};
+use lb_common::abi::{
+    AbiStamp,
+    backend::Backend,
+    counters::{BackendCounters, Counter},
+    port::{INGRESS_ROWS, Ingress, IngressRow, MAX_PORTS, Port, ingress_row},
+    reply::ReplyV4,
+    service::{ServiceId, ServiceRecord, ServiceRef},
+    slot::SlotRow,
+    trace::TraceBudget,
+    vip::VipKeyV4,
+};
+
+/// Lets user space map the values into its memory and write them atomically.
+const MMAPABLE: u32 = 1 << 10;
+/// The program cannot write the map.
+const READ_ONLY: u32 = 1 << 7;
+
+/// ABI version; written once by the daemon that makes the maps, read by the next one.
+#[map]
+static ABI: Array<AbiStamp> = Array::with_max_entries(1, 0);
+
+/// Address, port and protocol to service id. Inserted and deleted by the daemon, never updated: a
+/// value being replaced could be read torn. Sized eight listeners a service.
+#[map]
+pub(crate) static VIPS_IPV4: HashMap<VipKeyV4, ServiceId> = HashMap::with_max_entries(1, READ_ONLY);
+
+/// Service id to the record in force: one atomic word, written by the daemon. Sized `limits.services`.
+#[map]
+static SERVICES: Array<u64> = Array::with_max_entries(1, MMAPABLE);
+
+/// Record index to a service's settings; immutable while reachable. Sized twice `limits.services`.
+#[map]
+static RECORDS: Array<ServiceRecord> = Array::with_max_entries(1, MMAPABLE);
+
+/// Slots, sixteen a value; each is one atomic word, written by the daemon. Sized `limits.slots`.
+#[map]
+static SLOTS: Array<SlotRow> = Array::with_max_entries(1, MMAPABLE);
+
+/// Backend index to backend; next hop and state are atomic words, the rest is immutable while
+/// reachable. Written by the daemon. Sized `limits.backends`.
+#[map]
+static BACKENDS: Array<Backend> = Array::with_max_entries(1, MMAPABLE);
+
+/// Backend index to its counters, per CPU. Written here, read by the daemon. Sized
+/// `limits.backends`.
+#[map]
+pub(crate) static BACKEND_COUNTERS: PerCpuArray<BackendCounters> =
+    PerCpuArray::with_max_entries(1, 0);
+
+/// `Counter` to number of packets, per CPU. Written here, read by the daemon.
+#[map]
+pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::COUNT, 0);
+
+/// A `dnat` backend's address, port and protocol to the VIP it answers for. Inserted and deleted by
+/// the daemon, never updated. Sized `limits.backends`.
+#[map]
+pub(crate) static REPLIES_IPV4: HashMap<VipKeyV4, ReplyV4> =
+    HashMap::with_max_entries(1, READ_ONLY);
+
+/// Port index to interface; written by the daemon.
+#[map]
+pub(crate) static PORTS: Array<Port> = Array::with_max_entries(MAX_PORTS, MMAPABLE);
+
+/// Port index to the device to redirect to; written by the daemon, the same interfaces as `PORTS`.
+#[map]
+pub(crate) static DEVICES: DevMap = DevMap::with_max_entries(MAX_PORTS, 0);
+
+/// Interface index, modulo rows, to what is known of the interface; written by the daemon.
+#[map]
+static INGRESS: Array<IngressRow> = Array::with_max_entries(INGRESS_ROWS, MMAPABLE);
+
+/// IPv4 packets, ready to send but for the next hop, which the kernel has yet to resolve. Written
+/// here, read by the daemon. Small on purpose: with nobody reading, it fills up at once and the
+/// packets go to the kernel instead.
+#[map]
+pub(crate) static PUNTS: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
+
+/// One value, never entered by the program: what `BARRIER` points to.
+type BarrierEntry = btf_maps::Array<u32, 1>;
+
+/// Updating its entry makes the daemon wait until no program runs that could have seen what was
+/// before (an RCU grace period).
+#[btf_map]
+static BARRIER: btf_maps::ArrayOfMaps<BarrierEntry, 1> = btf_maps::ArrayOfMaps::new();
+
+/// Trace records written in the running second, per CPU. Written here only.
+#[map]
+pub(crate) static TRACE_BUDGET: PerCpuArray<TraceBudget> = PerCpuArray::with_max_entries(1, 0);
+
+/// The record in force of a service.
+#[inline(always)]
+pub(crate) fn record(service: ServiceId) -> Option<&'static ServiceRecord> {
+    let reference = SERVICES.get_ptr(service.0)?;
+    // SAFETY: an array value, aligned to 8 and never unmapped. The daemon writes it as one word;
+    // volatile, so that it is read exactly once.
+    let index = ServiceRef(unsafe { reference.read_volatile() }).get()?;
+    RECORDS.get(index)
+}
+
+/// One slot, by its number over all services.
+#[inline(always)]
+pub(crate) fn slot(number: u32) -> Option<lb_common::abi::slot::Slot> {
+    use lb_common::abi::slot::{SLOTS_PER_ROW, Slot};
+
+    let row = SLOTS.get_ptr(number / SLOTS_PER_ROW)?.cast::<Slot>();
+    // SAFETY: the offset stays inside the row, whose slots the daemon writes as single words.
+    Some(unsafe { row.add((number % SLOTS_PER_ROW) as usize).read_volatile() })
+}
+
+/// A backend, by its index over all services.
+#[inline(always)]
+pub(crate) fn backend(index: u32) -> Option<*const Backend> {
+    BACKENDS.get_ptr(index)
+}
+
+/// An interface by its port index.
+#[inline(always)]
+pub(crate) fn port(index: u32) -> Option<&'static Port> {
+    PORTS.get(index)
+}
+
+/// What is known of an interface by its index.
+#[inline(always)]
+pub(crate) fn ingress(ifindex: u32) -> Option<Ingress> {
+    let row = INGRESS.get(ingress_row(ifindex))?;
+    row.0.iter().copied().find(|way| way.ifindex() == ifindex)
+}
+
+/// Which backend's counters a packet adds to.
+#[inline(always)]
+pub(crate) fn count_backend(index: u32, bytes: u16, new_flow: bool) {
+    if let Some(counters) = BACKEND_COUNTERS.get_ptr_mut(index) {
+        // SAFETY: a per-CPU value; XDP programs do not preempt each other on a CPU.
+        let counters = unsafe { &mut *counters };
+        counters.packets += 1;
+        counters.bytes += u64::from(bytes);
+        counters.new_flows += u64::from(new_flow);
+    }
+}

@@ -1,0 +1,61 @@
+//! What was fixed when the program was loaded. The verifier knows these values and removes the code
+//! that they rule out.
+
+use core::mem::MaybeUninit;
+
+use lb_common::{
+    abi::settings::{Settings, feature},
+    hash::HashKey,
+};
+
+/// Set by the daemon before loading, frozen after. `MaybeUninit` keeps the compiler from taking the
+/// zeros that stand here for the values.
+#[unsafe(no_mangle)]
+static SETTINGS: MaybeUninit<Settings> = MaybeUninit::new(Settings {
+    hash_key: HashKey { k0: 0, k1: 0 },
+    features: 0,
+    trace_service: 0,
+    trace_rate: 0,
+    reserved: 0,
+});
+
+/// Reads one field. Volatile, so that the read stays in the program for the verifier to resolve.
+macro_rules! setting {
+    ($($field:ident).+) => {
+        // SAFETY: initialised above, all of it, and only ever replaced by other `Settings`.
+        unsafe { (&raw const (*SETTINGS.as_ptr()).$($field).+).read_volatile() }
+    };
+}
+
+/// Keys the flow hash.
+#[inline(always)]
+pub(crate) fn hash_key() -> HashKey {
+    HashKey {
+        k0: setting!(hash_key.k0),
+        k1: setting!(hash_key.k1),
+    }
+}
+
+/// Whether some service forwards with `dnat`.
+#[inline(always)]
+pub(crate) fn dnat() -> bool {
+    setting!(features) & feature::DNAT != 0
+}
+
+/// Whether there is more than one interface.
+#[inline(always)]
+pub(crate) fn redirect() -> bool {
+    setting!(features) & feature::REDIRECT != 0
+}
+
+/// The service whose packets are traced.
+#[inline(always)]
+pub(crate) fn trace_service() -> u32 {
+    setting!(trace_service)
+}
+
+/// Trace records allowed a second on each CPU.
+#[inline(always)]
+pub(crate) fn trace_rate() -> u32 {
+    setting!(trace_rate)
+}

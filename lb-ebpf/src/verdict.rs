@@ -1,0 +1,62 @@
+//! What becomes of a packet, and the one place that counts it.
+
+use aya_ebpf::bindings::xdp_action;
+use lb_common::abi::counters::{Counter, DropReason};
+
+use crate::maps;
+
+/// The end of a packet's walk.
+#[derive(Clone, Copy)]
+pub(crate) enum Verdict {
+    /// Out of the interface it came in by.
+    Transmit,
+    /// Out of another interface; the target is already set (`bpf_redirect_map`).
+    Redirect,
+    /// Left to the kernel.
+    Pass,
+    /// Taken over by the daemon, which sends it through the kernel.
+    Punt,
+    /// Dropped.
+    Drop(DropReason),
+}
+
+impl From<DropReason> for Verdict {
+    #[inline(always)]
+    fn from(reason: DropReason) -> Self {
+        Self::Drop(reason)
+    }
+}
+
+impl Verdict {
+    /// Its counter.
+    #[inline(always)]
+    pub(crate) const fn counter(self) -> Counter {
+        match self {
+            Self::Transmit => Counter::TX,
+            Self::Redirect => Counter::REDIRECT,
+            Self::Pass => Counter::PASS,
+            Self::Punt => Counter::PUNT,
+            Self::Drop(reason) => Counter::dropped(reason),
+        }
+    }
+
+    /// Counts the packet.
+    #[inline(always)]
+    pub(crate) fn count(self) {
+        if let Some(counter) = maps::COUNTERS.get_ptr_mut(self.counter().index()) {
+            // SAFETY: a per-CPU value; XDP programs do not preempt each other on a CPU.
+            unsafe { *counter += 1 }
+        }
+    }
+
+    /// What the driver is told.
+    #[inline(always)]
+    pub(crate) const fn action(self) -> u32 {
+        match self {
+            Self::Transmit => xdp_action::XDP_TX,
+            Self::Redirect => xdp_action::XDP_REDIRECT,
+            Self::Pass => xdp_action::XDP_PASS,
+            Self::Punt | Self::Drop(_) => xdp_action::XDP_DROP,
+        }
+    }
+}

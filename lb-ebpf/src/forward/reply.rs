@@ -4,17 +4,17 @@
 //! by its source (a backend's address, port and protocol); the kernel's routes say where it goes.
 //! What is addressed to this host itself stays as it is: the daemon's own health checks.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     bindings::{
-        BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
-        bpf_fib_lookup as FibLookup, bpf_fib_lookup__bindgen_ty_1, bpf_fib_lookup__bindgen_ty_2,
-        bpf_fib_lookup__bindgen_ty_3, bpf_fib_lookup__bindgen_ty_4, bpf_fib_lookup__bindgen_ty_5,
+        self, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
     },
     helpers::bpf_fib_lookup,
     programs::XdpContext,
 };
 use lb_common::{
-    abi::{backend::NextHop, counters::DropReason, reply::ReplyV4, vip::VipKeyV4},
+    abi::{counters::DropReason, reply::ReplyV4, vip::VipKeyV4},
     checksum::Delta,
     wire::{Packet, ipv4::Ipv4},
 };
@@ -24,6 +24,12 @@ use crate::{maps, settings, verdict::Verdict};
 
 /// `AF_INET`.
 const AF_INET: u8 = 2;
+
+/// The kernel's `struct bpf_fib_lookup` as whole words: filled field by field, its zeros would
+/// become calls of a loop over bytes.
+type FibLookup = [u64; 8];
+
+const _: () = assert!(size_of::<FibLookup>() == size_of::<bindings::bpf_fib_lookup>());
 
 /// What the kernel's routes say.
 enum Route {
@@ -85,56 +91,55 @@ fn find(context: &XdpContext, packet: &Packet<'_>) -> Option<&'static ReplyV4> {
 /// this host, or the kernel knows what to answer.
 #[inline(always)]
 fn route(context: &XdpContext, packet: &Packet<'_>) -> Result<Route, Verdict> {
-    // Every byte is written here: the helper must not read uninitialised stack, and zeroing the
-    // whole first would be a loop over bytes.
-    let mut query = FibLookup {
-        family: AF_INET,
-        l4_protocol: packet.ip.proto,
-        sport: packet.tcp.source_port().raw(),
-        dport: packet.tcp.destination_port().raw(),
-        __bindgen_anon_1: bpf_fib_lookup__bindgen_ty_1 {
-            tot_len: packet.ip.total_length(),
-        },
-        ifindex: context.ingress_ifindex() as u32,
-        __bindgen_anon_2: bpf_fib_lookup__bindgen_ty_2 {
-            rt_metric: u32::from(packet.ip.tos),
-        },
-        __bindgen_anon_3: bpf_fib_lookup__bindgen_ty_3 {
-            ipv6_src: [packet.ip.source().raw(), 0, 0, 0],
-        },
-        __bindgen_anon_4: bpf_fib_lookup__bindgen_ty_4 {
-            ipv6_dst: [packet.ip.destination().raw(), 0, 0, 0],
-        },
-        __bindgen_anon_5: bpf_fib_lookup__bindgen_ty_5 { tbid: 0 },
-        smac: [0; 6],
-        dmac: [0; 6],
-    };
-    // SAFETY: the context is the program's own, the query lives on this stack with its true size.
+    let (ip, tcp) = (&packet.ip, &packet.tcp);
+    let mut query = MaybeUninit::<FibLookup>::uninit();
+    let words = query.as_mut_ptr().cast::<u64>();
+    // SAFETY: eight words, every one written. Volatile, so that they stay eight stores. The context
+    // is the program's own.
     let answer = unsafe {
+        // Family, protocol, both ports, total length.
+        words.write_volatile(
+            u64::from(AF_INET)
+                | u64::from(ip.proto) << 8
+                | u64::from(tcp.source_port().raw()) << 16
+                | u64::from(tcp.destination_port().raw()) << 32
+                | u64::from(ip.total_length()) << 48,
+        );
+        // Interface, type of service.
+        words
+            .add(1)
+            .write_volatile(context.ingress_ifindex() as u64 | u64::from(ip.tos) << 32);
+        // Source and destination address, 16 bytes each.
+        words.add(2).write_volatile(u64::from(ip.source().raw()));
+        words.add(3).write_volatile(0);
+        words
+            .add(4)
+            .write_volatile(u64::from(ip.destination().raw()));
+        words.add(5).write_volatile(0);
+        // Table, then room for the source and the destination MAC.
+        words.add(6).write_volatile(0);
+        words.add(7).write_volatile(0);
         bpf_fib_lookup(
             context.ctx.cast(),
-            &raw mut query,
+            words.cast(),
             size_of::<FibLookup>() as i32,
             0,
         )
     };
     match answer as u32 {
-        BPF_FIB_LKUP_RET_SUCCESS => Ok(Route::Resolved {
-            to: mac(&query.dmac),
-            from: mac(&query.smac),
-            ifindex: query.ifindex,
-        }),
+        BPF_FIB_LKUP_RET_SUCCESS => {
+            // SAFETY: written above, and again by the helper.
+            let [_, interface, _, _, _, _, low, high] = unsafe { query.assume_init_ref() };
+            Ok(Route::Resolved {
+                to: high >> 16,
+                from: low >> 32 | (high & 0xffff) << 32,
+                ifindex: *interface as u32,
+            })
+        }
         BPF_FIB_LKUP_RET_NO_NEIGH => Ok(Route::Unresolved),
         BPF_FIB_LKUP_RET_FRAG_NEEDED => Err(DropReason::TooBig.into()),
         _ => Err(Verdict::Pass),
     }
-}
-
-/// Six bytes as an integer, without copying them as an array.
-#[inline(always)]
-const fn mac(bytes: &[u8; 6]) -> u64 {
-    let [a, b, c, d, e, f] = *bytes;
-    NextHop::new([a, b, c, d, e, f], 0).mac()
 }
 
 /// The source becomes the VIP; the time to live is one less.

@@ -1,1 +1,2 @@
+//! Every command that a developer of Sluice runs.
 fn main() {}

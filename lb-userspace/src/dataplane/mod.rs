@@ -1,1 +1,357 @@
-//! The only module that touches aya.
+//! The only module that touches aya: the program, its maps, its links, their pins.
+//!
+//! It carries out what `plan` decided and decides nothing itself. [`Dataplane`] is owned by the
+//! controller; nobody else writes maps.
+
+mod error;
+mod host;
+mod mapped;
+mod maps;
+mod pins;
+mod ports;
+mod program;
+pub mod punt;
+mod sys;
+pub mod trace;
+
+use std::{collections::BTreeSet, path::Path};
+
+use aya::{
+    Ebpf,
+    maps::{MapData, RingBuf},
+    programs::Xdp,
+};
+use lb_common::abi::{
+    counters::{BackendCounters, Counter},
+    names,
+    service::ServiceId,
+    settings::{Settings, TRACE_ALL},
+};
+use tokio::sync::mpsc;
+
+pub use self::{error::Error, host::check as check_host, ports::Device};
+use self::{maps::Maps, pins::Pins, ports::Ports, program::Found};
+use crate::{
+    model::{Limits, XdpMode},
+    plan::{BackendIndex, Image, Plan, RawMaps},
+};
+
+/// Trace records a second on each CPU, so that a flood cannot drown the daemon.
+const TRACE_RATE: u32 = 1000;
+
+/// The running program and everything that belongs to it.
+pub struct Dataplane {
+    pins: Pins,
+    limits: Limits,
+    settings: Settings,
+    maps: Maps,
+    ports: Ports,
+    // Holds the program that is attached, and what of the object has no other owner.
+    running: Ebpf,
+    // While somebody traces: the program that is attached in the other's place.
+    tracing: Option<Ebpf>,
+    adopted: bool,
+}
+
+/// What [`Dataplane::open`] is given.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// Where the BPF file system is mounted.
+    pub bpffs: &'a Path,
+    /// The instance's name.
+    pub instance: &'a str,
+    /// Map sizes.
+    pub limits: Limits,
+    /// What the program is loaded with.
+    pub settings: Settings,
+}
+
+impl Dataplane {
+    /// Loads the program on the instance's maps: those that an earlier daemon left, or new ones.
+    /// Nothing is attached yet. Returns what the maps hold.
+    ///
+    /// # Errors
+    /// Any [`Error`]. What was already there stays as it was; what was made is removed.
+    pub fn open(options: Options<'_>) -> Result<(Self, Image), Error> {
+        let Options {
+            bpffs,
+            instance,
+            limits,
+            settings,
+        } = options;
+        let pins = Pins::lock(bpffs, instance)?;
+        let adopted = match program::inspect(&pins, limits)? {
+            Found::Adoptable => true,
+            Found::Nothing => {
+                pins.clear()?;
+                false
+            }
+        };
+        match Self::load(&pins, limits, &settings, adopted) {
+            Ok((running, maps)) => {
+                let image = image(maps.read()?)?;
+                let dataplane = Self {
+                    pins,
+                    limits,
+                    settings,
+                    maps,
+                    ports: Ports::default(),
+                    running,
+                    tracing: None,
+                    adopted,
+                };
+                Ok((dataplane, image))
+            }
+            Err(error) => {
+                if !adopted {
+                    pins.remove()?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn load(
+        pins: &Pins,
+        limits: Limits,
+        settings: &Settings,
+        adopted: bool,
+    ) -> Result<(Ebpf, Maps), Error> {
+        let mut ebpf = program::open(pins, limits, settings, false)?;
+        program::load(&mut ebpf, names::PROGRAM)?;
+        let maps = Maps::take(&mut ebpf)?;
+        if !adopted {
+            program::stamp(&mut ebpf, pins)?;
+        }
+        Ok((ebpf, maps))
+    }
+
+    /// Whether an earlier daemon's maps were taken over.
+    pub const fn adopted(&self) -> bool {
+        self.adopted
+    }
+
+    /// Carries out a plan and mirrors it in the image.
+    ///
+    /// # Errors
+    /// The first write that fails; the image then holds what was written before it.
+    pub fn apply(&mut self, plan: &Plan, image: &mut Image) -> Result<(), Error> {
+        for (number, phase) in plan.phases.iter().enumerate() {
+            if number > 0 {
+                self.maps.barrier()?;
+            }
+            for write in &phase.0 {
+                self.maps.write(write)?;
+                image.apply(write);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives an interface its port; packets can leave by it from now on.
+    ///
+    /// # Errors
+    /// [`Error::TooManyPorts`], [`Error::IngressRowFull`], or the map's.
+    pub fn assign_port(&mut self, device: &Device) -> Result<u16, Error> {
+        self.ports.assign(&mut self.maps, device)
+    }
+
+    /// The port of an attached interface.
+    pub fn port(&self, ifindex: u32) -> Option<u16> {
+        self.ports.port(ifindex)
+    }
+
+    /// Attaches the program to an interface that has a port.
+    ///
+    /// # Errors
+    /// [`Error::InterfaceBusy`], [`Error::NoNative`], [`Error::Attach`], or a pin's.
+    pub fn attach(&mut self, device: &Device, port: u16, mode: XdpMode) -> Result<(), Error> {
+        let program = attached(&mut self.running, names::PROGRAM)?;
+        self.ports.attach(&self.pins, program, device, port, mode)?;
+        let pin = self.pins.program();
+        let program = attached(&mut self.running, names::PROGRAM)?;
+        pins::replace(&pin, |path| Ok(program.pin(path)?))
+    }
+
+    /// Detaches the program from an interface.
+    ///
+    /// # Errors
+    /// The pin's.
+    pub fn detach(&mut self, ifindex: u32) -> Result<(), Error> {
+        self.ports.detach(&mut self.maps, &self.pins, ifindex)
+    }
+
+    /// Removes links of interfaces other than the attached ones: left by an earlier daemon.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn forget_other_links(&mut self, keep: &BTreeSet<String>) -> Result<(), Error> {
+        for name in self.pins.linked() {
+            if !keep.contains(&name) {
+                log::info!("interface {name} is no longer configured: detached");
+                pins::remove_file(&self.pins.link(&name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says on which ports replies of `dnat` backends come in.
+    pub fn face_backends(&mut self, facing: &BTreeSet<u16>) {
+        self.ports.face_backends(&self.maps, facing);
+    }
+
+    /// What the running program was loaded with.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Loads the program with other settings beside the running one, on the same maps, and puts it
+    /// into every link. No packet is missed.
+    ///
+    /// # Errors
+    /// Where the program does not load; the old one then stays.
+    pub fn reload(&mut self, settings: Settings) -> Result<(), Error> {
+        let mut next = program::open(&self.pins, self.limits, &settings, false)?;
+        let program = program::load(&mut next, names::PROGRAM)?;
+        if self.tracing.is_none() {
+            self.ports.replace_program(program)?;
+        }
+        let pin = self.pins.program();
+        pins::replace(&pin, |path| Ok(program.pin(path)?))?;
+        self.running = next;
+        self.settings = settings;
+        Ok(())
+    }
+
+    /// Puts the tracing program into every link. `service`: only its packets.
+    ///
+    /// # Errors
+    /// [`Error::TraceBusy`], or where the program does not load.
+    pub fn start_trace(
+        &mut self,
+        service: Option<ServiceId>,
+        lines: mpsc::Sender<String>,
+    ) -> Result<trace::Records, Error> {
+        if self.tracing.is_some() {
+            return Err(Error::TraceBusy);
+        }
+        let settings = Settings {
+            trace_service: service.map_or(TRACE_ALL, |service| service.0),
+            trace_rate: TRACE_RATE,
+            ..self.settings
+        };
+        let mut ebpf = program::open(&self.pins, self.limits, &settings, true)?;
+        let records = trace::Records::new(&mut ebpf, lines).map_err(|source| Error::Io {
+            doing: "reading the trace".to_owned(),
+            source,
+        })?;
+        let program = program::load(&mut ebpf, names::TRACED_PROGRAM)?;
+        self.ports.replace_program(program)?;
+        self.tracing = Some(ebpf);
+        Ok(records)
+    }
+
+    /// Puts the ordinary program back; the tracing one and its buffer are gone.
+    ///
+    /// # Errors
+    /// Where a link refuses.
+    pub fn stop_trace(&mut self) -> Result<(), Error> {
+        if self.tracing.is_some() {
+            self.ports
+                .replace_program(attached(&mut self.running, names::PROGRAM)?)?;
+            self.tracing = None;
+        }
+        Ok(())
+    }
+
+    /// The packets that the program hands to the daemon. Given out once.
+    pub fn take_punts(&mut self) -> Option<RingBuf<MapData>> {
+        self.running.take_map(names::PUNTS)?.try_into().ok()
+    }
+
+    /// A counter, summed over the CPUs.
+    ///
+    /// # Errors
+    /// The map's.
+    pub fn counter(&self, counter: Counter) -> Result<u64, Error> {
+        self.maps.counter(counter)
+    }
+
+    /// A backend's counters, summed over the CPUs.
+    ///
+    /// # Errors
+    /// The map's.
+    pub fn backend_counters(&self, index: BackendIndex) -> Result<BackendCounters, Error> {
+        self.maps.backend_counters(index)
+    }
+
+    /// The program, for test runs.
+    ///
+    /// # Errors
+    /// Where the object is of another build.
+    pub fn program(&mut self) -> Result<&mut Xdp, Error> {
+        attached(&mut self.running, names::PROGRAM)
+    }
+
+    /// The kernel's id of the attached program.
+    ///
+    /// # Errors
+    /// The program's.
+    pub fn program_id(&mut self) -> Result<u32, Error> {
+        let (ebpf, name) = match &mut self.tracing {
+            Some(tracing) => (tracing, names::TRACED_PROGRAM),
+            None => (&mut self.running, names::PROGRAM),
+        };
+        Ok(attached(ebpf, name)?.info()?.id())
+    }
+
+    /// Detaches everything and removes every pin.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn remove(self) -> Result<(), Error> {
+        let Self { pins, ports, .. } = self;
+        // The links' last references: detaches.
+        drop(ports);
+        pins.remove()
+    }
+}
+
+/// Removes what an instance left without a daemon: links (so the program is detached), program,
+/// maps. Returns whether there was anything.
+///
+/// # Errors
+/// [`Error::InstanceBusy`] while its daemon runs, or the file system's.
+pub fn remove(bpffs: &Path, instance: &str) -> Result<bool, Error> {
+    let pins = Pins::lock(bpffs, instance)?;
+    let found = pins.abi().exists() || !pins.linked().is_empty();
+    pins.remove()?;
+    Ok(found)
+}
+
+fn image(contents: maps::Contents) -> Result<Image, Error> {
+    let maps::Contents {
+        vips,
+        replies,
+        services,
+        records,
+        slots,
+        backends,
+    } = contents;
+    Image::from_maps(RawMaps {
+        vips,
+        replies,
+        services: &services,
+        records: &records,
+        slots: &slots,
+        backends: &backends,
+    })
+    .map_err(|error| Error::Contradiction(error.to_string()))
+}
+
+fn attached<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
+    Ok(ebpf
+        .program_mut(name)
+        .ok_or(Error::Missing(name))?
+        .try_into()?)
+}

@@ -1,0 +1,308 @@
+//! Reload: a new configuration takes the old one's place, or nothing changes at all.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    time::SystemTime,
+};
+
+use lb_common::abi::settings::Settings;
+
+use super::{
+    Error, interfaces,
+    startup::settings,
+    state::{Controller, LastReload},
+};
+use crate::{
+    admin::{Refusal, ReloadReport},
+    config,
+    model::{Daemon, Limits, Model, Service},
+    neighbor,
+};
+
+impl Controller {
+    /// Reads the configuration again and makes it the one in force.
+    ///
+    /// # Errors
+    /// What stands against it; the old configuration stays in force.
+    pub(super) async fn reload(&mut self) -> Result<ReloadReport, Refusal> {
+        let result = self.try_reload().await;
+        let error = result.as_ref().err().map(ToString::to_string);
+        self.last_reload = Some(LastReload {
+            at: SystemTime::now(),
+            error,
+        });
+        result
+    }
+
+    async fn try_reload(&mut self) -> Result<ReloadReport, Refusal> {
+        let config::Loaded {
+            model,
+            warnings,
+            files: _,
+        } = self
+            .source
+            .load()
+            .map_err(|error| Refusal::invalid_config(error.to_string()))?;
+        if let Some(fixed) = fixed_while_running(&self.model, &model) {
+            return Err(Refusal::invalid_config(format!(
+                "{fixed} cannot change while the daemon runs; restart it (packets keep flowing with \
+                 on_stop = \"keep\")"
+            )));
+        }
+        let changes = changes(&self.model, &model);
+        self.take_over(model).await.map_err(|error| match error {
+            Error::Plan(error) => Refusal::invalid_config(error.to_string()),
+            error if error.is_config() => Refusal::invalid_config(error.to_string()),
+            error => Refusal::unavailable(error.to_string()),
+        })?;
+        self.generation += 1;
+        self.loaded_at = SystemTime::now();
+        self.warnings.clone_from(&warnings);
+        log::info!(
+            "configuration {} in force: {}",
+            self.generation,
+            summary(&changes)
+        );
+        Ok(ReloadReport {
+            generation: self.generation,
+            changes,
+            warnings: warnings.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    async fn take_over(&mut self, model: Model) -> Result<(), Error> {
+        if model.interfaces.is_empty() {
+            return Err(Error::NoInterface {
+                file: "the configuration".to_owned(),
+            });
+        }
+        let devices = interfaces::find(&model.interfaces, &neighbor::links().await?)?;
+        let before = *self.dataplane.settings();
+        let after = settings(&model, &self.seed);
+        // A feature is there before the first service that needs it, and until after the last one.
+        self.load_with(Settings {
+            features: before.features | after.features,
+            ..after
+        })?;
+        for configured in &devices {
+            if self.dataplane.port(configured.device.ifindex).is_none() {
+                self.attach(configured)?;
+            }
+        }
+        let old = mem::replace(&mut self.model, model);
+        self.watch();
+        if let Err(error) = self.reconcile() {
+            self.model = old;
+            self.watch();
+            self.load_with(before)?;
+            return Err(error);
+        }
+        self.detach_others(&devices).await?;
+        self.load_with(after)
+    }
+
+    fn load_with(&mut self, settings: Settings) -> Result<(), Error> {
+        if *self.dataplane.settings() != settings {
+            self.dataplane.reload(settings)?;
+        }
+        Ok(())
+    }
+
+    async fn detach_others(&mut self, devices: &[interfaces::Configured]) -> Result<(), Error> {
+        let keep: BTreeSet<_> = devices.iter().map(|c| c.device.ifindex).collect();
+        let others: Vec<_> = self
+            .links
+            .keys()
+            .copied()
+            .filter(|i| !keep.contains(i))
+            .collect();
+        for ifindex in others {
+            self.dataplane.detach(ifindex)?;
+        }
+        self.verify_attached().await
+    }
+}
+
+/// The first setting that differs and cannot be changed by a reload.
+fn fixed_while_running(old: &Model, new: &Model) -> Option<&'static str> {
+    let Daemon {
+        instance,
+        admin_socket,
+        bpffs,
+        state_dir,
+        on_stop: _,
+        seed,
+    } = &old.daemon;
+    let Limits {
+        services,
+        backends,
+        slots,
+    } = old.limits;
+    [
+        (*instance != new.daemon.instance, "daemon.instance"),
+        (
+            *admin_socket != new.daemon.admin_socket,
+            "daemon.admin_socket",
+        ),
+        (*bpffs != new.daemon.bpffs, "daemon.bpffs"),
+        (*state_dir != new.daemon.state_dir, "daemon.state_dir"),
+        (*seed != new.daemon.seed, "daemon.seed"),
+        (services != new.limits.services, "limits.services"),
+        (backends != new.limits.backends, "limits.backends"),
+        (slots != new.limits.slots, "limits.slots"),
+    ]
+    .into_iter()
+    .find_map(|(differs, name)| differs.then_some(name))
+}
+
+/// What a reload changes, a line each.
+fn changes(old: &Model, new: &Model) -> Vec<String> {
+    let mut lines = Vec::new();
+    let by_name = |model: &Model| -> BTreeMap<_, _> {
+        model
+            .services
+            .iter()
+            .map(|s| (s.name.clone(), s.clone()))
+            .collect()
+    };
+    let (old_services, new_services) = (by_name(old), by_name(new));
+    for name in old_services
+        .keys()
+        .filter(|name| !new_services.contains_key(*name))
+    {
+        lines.push(format!("service {name} removed"));
+    }
+    for (name, service) in &new_services {
+        match old_services.get(name) {
+            None => lines.push(format!("service {name} added")),
+            Some(before) => service_changes(before, service, &mut lines),
+        }
+    }
+    for interface in &old.interfaces {
+        if !new
+            .interfaces
+            .iter()
+            .any(|other| other.name == interface.name)
+        {
+            lines.push(format!("interface {} detached", interface.name));
+        }
+    }
+    for interface in &new.interfaces {
+        if !old
+            .interfaces
+            .iter()
+            .any(|other| other.name == interface.name)
+        {
+            lines.push(format!("interface {} attached", interface.name));
+        }
+    }
+    if old.daemon.on_stop != new.daemon.on_stop {
+        lines.push("daemon.on_stop changed".to_owned());
+    }
+    lines
+}
+
+fn service_changes(before: &Service, after: &Service, lines: &mut Vec<String>) {
+    let Service {
+        name,
+        listeners,
+        forward,
+        table_size,
+        health,
+        backends,
+    } = before;
+    let settings = (listeners, forward, table_size, health);
+    if settings
+        != (
+            &after.listeners,
+            &after.forward,
+            &after.table_size,
+            &after.health,
+        )
+    {
+        lines.push(format!("service {name} changed"));
+    }
+    for backend in backends {
+        if !after
+            .backends
+            .iter()
+            .any(|b| before.key(b) == before.key(backend))
+        {
+            lines.push(format!("backend {name}/{} removed", backend.name));
+        }
+    }
+    for backend in &after.backends {
+        match backends
+            .iter()
+            .find(|b| before.key(b) == before.key(backend))
+        {
+            None => lines.push(format!("backend {name}/{} added", backend.name)),
+            Some(old) if old != backend => {
+                lines.push(format!("backend {name}/{} changed", backend.name));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn summary(changes: &[String]) -> String {
+    if changes.is_empty() {
+        "no change".to_owned()
+    } else {
+        changes.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    const BASE: &str = r#"
+        [daemon]
+        seed = "test"
+        [[interface]]
+        name = "eth0"
+        [[service]]
+        name = "web"
+        listen = ["tcp://203.0.113.80:80"]
+        [[service.backend]]
+        name = "one"
+        address = "10.0.1.11:8080"
+        [[service.backend]]
+        name = "two"
+        address = "10.0.1.12:8080"
+    "#;
+
+    fn model(edit: impl Fn(&str) -> String) -> Model {
+        parse("test.toml", &edit(BASE)).unwrap().model
+    }
+
+    #[test]
+    fn what_changed_is_told_line_by_line() {
+        let old = model(str::to_owned);
+        assert_eq!(changes(&old, &old), Vec::<String>::new());
+        let new = model(|text| {
+            text.replace("10.0.1.12:8080", "10.0.1.13:8080")
+                .replace("\"two\"", "\"three\"")
+        });
+        assert_eq!(
+            changes(&old, &new),
+            ["backend web/two removed", "backend web/three added"]
+        );
+        let renamed = model(|text| text.replace("\"web\"", "\"shop\""));
+        assert_eq!(
+            changes(&old, &renamed),
+            ["service web removed", "service shop added"]
+        );
+    }
+
+    #[test]
+    fn what_is_pinned_does_not_change_while_running() {
+        let old = model(str::to_owned);
+        let seed = model(|text| text.replace("\"test\"", "\"other\""));
+        assert_eq!(fixed_while_running(&old, &seed), Some("daemon.seed"));
+        assert_eq!(fixed_while_running(&old, &old), None);
+    }
+}

@@ -1,0 +1,48 @@
+//! Counters of backends that are gone: a service's sums never go backwards.
+
+use std::collections::BTreeMap;
+
+use lb_common::abi::{counters::BackendCounters, service::ServiceId};
+
+use crate::{
+    dataplane::{self, Dataplane},
+    plan::{Image, Plan, Write},
+};
+
+/// What the removed backends of each service had counted, since this daemon started.
+#[derive(Debug, Default)]
+pub(super) struct Retired(BTreeMap<ServiceId, BackendCounters>);
+
+impl Retired {
+    /// Notes the counters of the backends that a plan frees, and forgets the services that it frees.
+    pub(super) fn note(
+        &mut self,
+        plan: &Plan,
+        image: &Image,
+        dataplane: &Dataplane,
+    ) -> Result<(), dataplane::Error> {
+        for write in plan.writes() {
+            if let Some(index) = write.frees_backend()
+                && let Some(backend) = image.backend(index)
+            {
+                let counted = dataplane.backend_counters(index)?;
+                let sum = self.0.entry(backend.service).or_default();
+                sum.packets += counted.packets;
+                sum.bytes += counted.bytes;
+                sum.new_flows += counted.new_flows;
+            }
+        }
+        self.0.retain(|service, _| {
+            !plan.writes().any(|write| {
+                matches!(write, Write::Publish { service: freed, record }
+                    if freed == service && record.get().is_none())
+            })
+        });
+        Ok(())
+    }
+
+    /// What a service's removed backends had counted.
+    pub(super) fn of(&self, service: ServiceId) -> BackendCounters {
+        self.0.get(&service).copied().unwrap_or_default()
+    }
+}

@@ -1,0 +1,221 @@
+//! From the command line to a running data path. Whatever fails here leaves nothing behind.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::{Instant, SystemTime},
+};
+
+use lb_common::abi::settings::Settings;
+use tokio::sync::mpsc;
+
+use super::{
+    Error, default_config, interfaces,
+    retired::Retired,
+    state::{Controller, Source},
+};
+use crate::{
+    config,
+    dataplane::{self, Dataplane},
+    health,
+    model::{Interface, Model, XdpMode},
+    neighbor,
+    plan::Seed,
+};
+
+/// Events that may wait for the controller, of each kind.
+const QUEUE: usize = 1024;
+
+/// What `sluice run` was told.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The configuration; `None`: the default path, or none at all where interfaces are given.
+    pub config: Option<PathBuf>,
+    /// Interfaces beside those of the configuration.
+    pub interfaces: Vec<String>,
+    /// How to attach, for every interface.
+    pub xdp_mode: Option<XdpMode>,
+    /// The instance, where no configuration names one.
+    pub instance: Option<String>,
+    /// The admin socket, instead of the configured one.
+    pub socket: Option<PathBuf>,
+}
+
+/// A controller and the ends of its event queues.
+pub(super) struct Started {
+    pub(super) controller: Controller,
+    pub(super) health: mpsc::Receiver<health::Event>,
+    pub(super) neighbor: mpsc::Receiver<neighbor::Event>,
+}
+
+/// Reads the configuration, loads the program, applies the first plan, attaches.
+pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Result<Started, Error> {
+    let source = Source::new(options);
+    let loaded = source.load()?;
+    if loaded.model.interfaces.is_empty() {
+        return Err(Error::NoInterface {
+            file: source.path_or_default().display().to_string(),
+        });
+    }
+    for warning in &loaded.warnings {
+        log::warn!("{warning}");
+    }
+    let model = loaded.model;
+    dataplane::check_host()?;
+    let devices = interfaces::find(&model.interfaces, &neighbor::links().await?)?;
+
+    let seed = Seed::derive(model.daemon.seed.as_deref());
+    let (dataplane, image) = Dataplane::open(dataplane::Options {
+        bpffs: &model.daemon.bpffs,
+        instance: &model.daemon.instance,
+        limits: model.limits,
+        settings: settings(&model, &seed),
+    })?;
+    if dataplane.adopted() {
+        log::info!(
+            "instance {}: took over what an earlier daemon left",
+            model.daemon.instance
+        );
+    }
+    let (health_sender, health_events) = mpsc::channel(QUEUE);
+    let (neighbor_sender, neighbor_events) = mpsc::channel(QUEUE);
+    let mut controller = Controller {
+        source,
+        generation: 1,
+        loaded_at: SystemTime::now(),
+        last_reload: None,
+        warnings: loaded.warnings,
+        started: Instant::now(),
+        seed,
+        views: BTreeMap::new(),
+        checks: BTreeMap::new(),
+        next_hops: BTreeMap::new(),
+        links: BTreeMap::new(),
+        checker: health::Checker::new(health_sender),
+        resolver: None,
+        punts: None,
+        retired: Retired::default(),
+        trouble: None,
+        trace_end,
+        model,
+        image,
+        dataplane,
+    };
+    let resolver = match neighbor::spawn(neighbor_sender) {
+        Ok(resolver) => resolver,
+        Err(error) => {
+            controller.abandon().await;
+            return Err(error.into());
+        }
+    };
+    controller.resolver = Some(resolver);
+    if let Err(error) = controller.bring_up(&devices).await {
+        controller.abandon().await;
+        return Err(error);
+    }
+    Ok(Started {
+        controller,
+        health: health_events,
+        neighbor: neighbor_events,
+    })
+}
+
+impl Controller {
+    /// Ports, first plan, attachment; then the watchers are told what to watch.
+    async fn bring_up(&mut self, devices: &[interfaces::Configured]) -> Result<(), Error> {
+        self.remember_views();
+        for configured in devices {
+            self.dataplane.assign_port(&configured.device)?;
+        }
+        self.reconcile()?;
+        for configured in devices {
+            self.attach(configured)?;
+        }
+        let names: BTreeSet<_> = devices.iter().map(|c| c.device.name.clone()).collect();
+        self.dataplane.forget_other_links(&names)?;
+        self.verify_attached().await?;
+        self.send_punts();
+        self.watch();
+        Ok(())
+    }
+
+    /// What the pinned maps say of the backends: the last known health and next hop.
+    fn remember_views(&mut self) {
+        self.views = self.image.last_known(&self.model);
+    }
+}
+
+/// What the program is loaded with for a model.
+pub(super) fn settings(model: &Model, seed: &Seed) -> Settings {
+    Settings {
+        hash_key: seed.flow,
+        features: crate::plan::features(model),
+        ..Settings::default()
+    }
+}
+
+impl Source {
+    fn new(options: Options) -> Self {
+        let path = match (&options.config, options.interfaces.is_empty()) {
+            (Some(path), _) => Some(path.clone()),
+            (None, true) => Some(default_config()),
+            (None, false) => None,
+        };
+        Self { path, options }
+    }
+
+    /// The file, or where it would be.
+    fn path_or_default(&self) -> PathBuf {
+        self.path.clone().unwrap_or_else(default_config)
+    }
+
+    /// Reads the configuration and adds what the command line said.
+    pub(super) fn load(&self) -> Result<config::Loaded, config::Error> {
+        let Options {
+            config: _,
+            interfaces,
+            xdp_mode,
+            instance,
+            socket,
+        } = &self.options;
+        let mode = xdp_mode.unwrap_or_default();
+        let named = |name: &String| Interface {
+            name: name.clone(),
+            xdp: mode,
+        };
+        let mut loaded = match &self.path {
+            Some(path) => config::load(path)?,
+            None => config::Loaded {
+                model: config::without_file(
+                    instance.as_deref().unwrap_or("default"),
+                    interfaces.iter().map(named).collect(),
+                )?,
+                warnings: Vec::new(),
+                files: Vec::new(),
+            },
+        };
+        let known: BTreeSet<_> = loaded
+            .model
+            .interfaces
+            .iter()
+            .map(|i| i.name.clone())
+            .collect();
+        loaded.model.interfaces.extend(
+            interfaces
+                .iter()
+                .filter(|name| !known.contains(*name))
+                .map(named),
+        );
+        if let Some(mode) = xdp_mode {
+            loaded
+                .model
+                .interfaces
+                .iter_mut()
+                .for_each(|interface| interface.xdp = *mode);
+        }
+        if let Some(socket) = socket {
+            loaded.model.daemon.admin_socket.clone_from(socket);
+        }
+        Ok(loaded)
+    }
+}

@@ -1,0 +1,296 @@
+//! The controller's state, and how events change it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::{Instant, SystemTime},
+};
+
+use lb_common::abi::backend::NextHop;
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use super::{Error, retired::Retired, startup::Options};
+use crate::{
+    config,
+    dataplane::{self, Dataplane},
+    health,
+    model::{BackendKey, Forward, Health, Model, OnStop},
+    neighbor,
+    plan::{self, Desired, Image, Seed, View},
+};
+
+/// Everything that the daemon knows. Owned by one task.
+pub(super) struct Controller {
+    pub(super) source: Source,
+    /// The configuration in force.
+    pub(super) model: Model,
+    /// How many configurations have been in force.
+    pub(super) generation: u64,
+    pub(super) loaded_at: SystemTime,
+    pub(super) last_reload: Option<LastReload>,
+    pub(super) warnings: Vec<config::Warning>,
+    pub(super) started: Instant,
+    pub(super) seed: Seed,
+    /// What is known of each configured backend.
+    pub(super) views: BTreeMap<BackendKey, View>,
+    /// Each backend's last health check.
+    pub(super) checks: BTreeMap<BackendKey, health::LastCheck>,
+    /// Where each watched address leads.
+    pub(super) next_hops: BTreeMap<IpAddr, neighbor::State>,
+    /// The host's interfaces, by index.
+    pub(super) links: BTreeMap<u32, neighbor::Link>,
+    pub(super) checker: health::Checker,
+    pub(super) resolver: Option<neighbor::Handle>,
+    pub(super) punts: Option<JoinHandle<()>>,
+    pub(super) retired: Retired,
+    /// Why the maps are not as they should be, if they are not.
+    pub(super) trouble: Option<String>,
+    pub(super) trace_end: mpsc::Sender<()>,
+    /// What the maps hold.
+    pub(super) image: Image,
+    pub(super) dataplane: Dataplane,
+}
+
+/// Where the configuration comes from, now and at a reload.
+pub(super) struct Source {
+    pub(super) path: Option<PathBuf>,
+    pub(super) options: Options,
+}
+
+/// How the last reload went.
+pub(super) struct LastReload {
+    pub(super) at: SystemTime,
+    pub(super) error: Option<String>,
+}
+
+impl Controller {
+    pub(super) fn admin_socket(&self) -> &Path {
+        &self.model.daemon.admin_socket
+    }
+
+    pub(super) const fn on_stop(&self) -> OnStop {
+        self.model.daemon.on_stop
+    }
+
+    /// A backend was probed.
+    pub(super) fn on_health(&mut self, event: health::Event) {
+        let health::Event { key, health, last } = event;
+        // A probe may end after its backend was removed.
+        let Some(view) = self.views.get_mut(&key) else {
+            return;
+        };
+        if view.health != health {
+            let reason = &last.reason;
+            log::info!(
+                "{}/{}: {} to {health} ({reason})",
+                key.service,
+                key,
+                view.health
+            );
+            view.health = health;
+        }
+        self.checks.insert(key, last);
+    }
+
+    /// A route, a neighbour or an interface changed.
+    pub(super) fn on_neighbor(&mut self, event: neighbor::Event) {
+        match event {
+            neighbor::Event::NextHop { address, state } => {
+                if let neighbor::State::Unresolved { reason, .. } = &state {
+                    log::warn!("next hop of {address}: {reason}");
+                }
+                self.next_hops.insert(address, state);
+                self.refresh_next_hops();
+            }
+            neighbor::Event::Link {
+                link,
+                removed: true,
+            } => {
+                self.links.remove(&link.ifindex);
+            }
+            neighbor::Event::Link {
+                link,
+                removed: false,
+            } => {
+                // Notifications do not tell of programs attached by links.
+                let xdp = link
+                    .xdp
+                    .or_else(|| self.links.get(&link.ifindex).and_then(|l| l.xdp));
+                self.links
+                    .insert(link.ifindex, neighbor::Link { xdp, ..link });
+            }
+        }
+    }
+
+    /// Carries what is known of next hops into the views. A next hop that got lost keeps its last
+    /// MAC: health decides.
+    pub(super) fn refresh_next_hops(&mut self) {
+        for (key, view) in &mut self.views {
+            if let Some(neighbor::State::Resolved { ifindex, mac }) =
+                self.next_hops.get(&key.address)
+            {
+                view.next_hop = self
+                    .dataplane
+                    .port(*ifindex)
+                    .map(|port| NextHop::new(*mac, port));
+            }
+        }
+    }
+
+    /// Makes the maps agree with what is wanted and known.
+    pub(super) fn reconcile(&mut self) -> Result<(), Error> {
+        let desired = Desired {
+            model: &self.model,
+            views: &self.views,
+            seed: &self.seed,
+        };
+        let plan = plan::reconcile(&desired, &self.image)?;
+        if !plan.is_empty() {
+            log::debug!("plan: {:?}", plan.summary());
+            let Self {
+                dataplane,
+                image,
+                retired,
+                ..
+            } = self;
+            // Barriers wait for the kernel.
+            tokio::task::block_in_place(|| {
+                retired.note(&plan, image, dataplane)?;
+                dataplane.apply(&plan, image)
+            })?;
+        }
+        self.face_backends();
+        Ok(())
+    }
+
+    /// The same, once the daemon runs: trouble is shown, and the next event tries again.
+    pub(super) fn reconcile_or_log(&mut self) {
+        match self.reconcile() {
+            Ok(()) => self.trouble = None,
+            Err(error) => {
+                let text = error.to_string();
+                if self.trouble.as_ref() != Some(&text) {
+                    log::error!("{text}");
+                }
+                self.trouble = Some(text);
+            }
+        }
+    }
+
+    /// Tells the program on which interfaces replies come in: those that lead to `dnat` backends.
+    fn face_backends(&mut self) {
+        let facing: BTreeSet<u16> = self
+            .model
+            .services
+            .iter()
+            .filter(|service| service.forward == Forward::Dnat)
+            .flat_map(|service| service.backends.iter().map(|backend| service.key(backend)))
+            .filter_map(|key| self.views.get(&key)?.next_hop)
+            .filter(|hop| hop.is_resolved())
+            .map(|hop| hop.port() as u16)
+            .collect();
+        self.dataplane.face_backends(&facing);
+    }
+
+    /// Tells health checks and resolver what the model asks for.
+    pub(super) fn watch(&mut self) {
+        let mut targets = BTreeMap::new();
+        let mut addresses = BTreeSet::new();
+        let mut views = BTreeMap::new();
+        for service in &self.model.services {
+            for backend in &service.backends {
+                let key = service.key(backend);
+                let mut view = self.views.remove(&key).unwrap_or_default();
+                addresses.insert(backend.address);
+                match (&service.health, service.probe_address(backend)) {
+                    (Some(check), Some(address)) => {
+                        if view.health == Health::Unchecked {
+                            view.health = Health::Unknown;
+                        }
+                        let (check, initial) = (check.clone(), view.health);
+                        targets.insert(
+                            key.clone(),
+                            health::Target {
+                                address,
+                                check,
+                                initial,
+                            },
+                        );
+                    }
+                    _ => view.health = Health::Unchecked,
+                }
+                views.insert(key, view);
+            }
+        }
+        self.views = views;
+        self.checks.retain(|key, _| self.views.contains_key(key));
+        self.next_hops
+            .retain(|address, _| addresses.contains(address));
+        self.checker.update(targets);
+        if let Some(resolver) = &self.resolver {
+            resolver.watch(addresses);
+        }
+        self.refresh_next_hops();
+    }
+
+    /// Sends what the program punts, in a task of its own.
+    pub(super) fn send_punts(&mut self) {
+        let Some(ring) = self.dataplane.take_punts() else {
+            return;
+        };
+        self.punts = Some(tokio::spawn(async move {
+            if let Err(error) = dataplane::punt::run(ring).await {
+                log::error!("replies to new neighbours are no longer sent: {error}");
+            }
+        }));
+    }
+
+    /// Says that the daemon is ready, to the log and to systemd.
+    pub(super) fn announce(&self) {
+        let names: Vec<_> = self
+            .model
+            .interfaces
+            .iter()
+            .map(|i| i.name.as_str())
+            .collect();
+        log::info!(
+            "instance {} ready: {} services on {}; status: sluice --socket {} status",
+            self.model.daemon.instance,
+            self.model.services.len(),
+            names.join(", "),
+            self.admin_socket().display()
+        );
+        if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+            log::debug!("telling systemd: {error}");
+        }
+    }
+
+    /// Takes back a start that failed: what was made is removed, what was adopted stays.
+    pub(super) async fn abandon(self) {
+        if self.dataplane.adopted() {
+            return;
+        }
+        if let Err(error) = self.remove().await {
+            log::error!("cleaning up: {error}");
+        }
+    }
+
+    /// Detaches and removes everything.
+    pub(super) async fn remove(self) -> Result<(), Error> {
+        let Self {
+            resolver,
+            punts,
+            checker,
+            dataplane,
+            ..
+        } = self;
+        drop((resolver, checker));
+        if let Some(punts) = punts {
+            punts.abort();
+        }
+        dataplane.remove()?;
+        neighbor::forget_managed().await?;
+        Ok(())
+    }
+}

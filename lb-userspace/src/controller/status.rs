@@ -1,0 +1,277 @@
+//! The status: what the admin API tells.
+
+use std::{fs, time::Duration};
+
+use lb_common::abi::{
+    ABI_VERSION,
+    counters::{BackendCounters, Counter, DropReason},
+    settings::feature,
+};
+
+use super::state::{Controller, LastReload};
+use crate::{
+    admin::status::{
+        Admin, Backend, Check, Config, DropCount, Drops, Interface, LastReload as ReloadStatus,
+        Neighbor, SCHEMA, Service, Slots, Status, Verdicts, rfc3339,
+    },
+    health::LastCheck,
+    model::{self, Forward},
+    neighbor::{AttachMode, State},
+    plan::{BackendIndex, backend_index, service_id},
+};
+
+impl Controller {
+    /// Everything that is known, at this moment.
+    pub(super) fn status(&self) -> Status {
+        let services: Vec<_> = self
+            .model
+            .services
+            .iter()
+            .map(|s| self.service(s))
+            .collect();
+        Status {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            abi: ABI_VERSION,
+            instance: self.model.daemon.instance.clone(),
+            pid: std::process::id(),
+            uptime_s: self.started.elapsed().as_secs(),
+            config: self.config(),
+            interfaces: self
+                .model
+                .interfaces
+                .iter()
+                .filter_map(|i| self.interface(i))
+                .collect(),
+            services,
+            verdicts: self.verdicts(),
+            drops: self.drops(),
+            warnings: self.warnings.iter().map(ToString::to_string).collect(),
+            alarms: self.alarms(),
+            features: self.features(),
+        }
+    }
+
+    fn config(&self) -> Config {
+        let path = self.source.path.as_ref();
+        Config {
+            path: path.map(|path| path.display().to_string()),
+            generation: self.generation,
+            loaded_at: Some(rfc3339(self.loaded_at)),
+            last_reload: self
+                .last_reload
+                .as_ref()
+                .map(|LastReload { at, error }| ReloadStatus {
+                    ok: error.is_none(),
+                    at: rfc3339(*at),
+                    error: error.clone(),
+                }),
+        }
+    }
+
+    fn interface(&self, interface: &model::Interface) -> Option<Interface> {
+        let link = self
+            .links
+            .values()
+            .find(|link| link.name == interface.name)?;
+        Some(Interface {
+            name: link.name.clone(),
+            ifindex: link.ifindex,
+            xdp: link
+                .xdp
+                .map_or("none", |xdp| match xdp.mode {
+                    AttachMode::Generic => "generic",
+                    AttachMode::Native | AttachMode::Offloaded | AttachMode::Multiple => "native",
+                })
+                .to_owned(),
+            up: link.up,
+        })
+    }
+
+    fn service(&self, service: &model::Service) -> Service {
+        let backends: Vec<_> = service
+            .backends
+            .iter()
+            .map(|backend| self.backend(service, backend))
+            .collect();
+        let id = service_id(&self.image, service);
+        let retired = id.map(|id| self.retired.of(id)).unwrap_or_default();
+        let sum = |retired: u64, field: fn(&Backend) -> u64| {
+            retired + backends.iter().map(field).sum::<u64>()
+        };
+        Service {
+            name: service.name.to_string(),
+            listen: service.listeners.iter().map(ToString::to_string).collect(),
+            forward: service.forward.to_string(),
+            scheduler: "maglev".to_owned(),
+            table_size: service.table_size,
+            slots: self.slots(service),
+            packets: sum(retired.packets, |b| b.packets),
+            bytes: sum(retired.bytes, |b| b.bytes),
+            new_flows: sum(retired.new_flows, |b| b.new_flows),
+            backends,
+        }
+    }
+
+    fn slots(&self, service: &model::Service) -> Slots {
+        let held = service_id(&self.image, service).and_then(|id| self.image.service(id));
+        let mut slots = Slots::default();
+        for slot in held.into_iter().flat_map(|held| held.slots) {
+            if slot.is_stable() {
+                slots.stable += 1;
+            } else if slot.previous() == lb_common::abi::slot::NO_BACKEND {
+                slots.tracked += 1;
+            } else {
+                slots.transition += 1;
+            }
+        }
+        slots
+    }
+
+    fn backend(&self, service: &model::Service, backend: &model::Backend) -> Backend {
+        let key = service.key(backend);
+        let view = self.views.get(&key).copied().unwrap_or_default();
+        let index = backend_index(&self.image, &key);
+        let counted = index.map(|index| self.counted(index)).unwrap_or_default();
+        let usable = view.health.is_usable() && view.next_hop.is_some();
+        Backend {
+            name: backend.name.to_string(),
+            address: backend.to_string(),
+            weight: backend.weight,
+            effective_weight: if usable { backend.weight } else { 0 },
+            admin: if backend.weight == 0 {
+                Admin::Draining
+            } else {
+                Admin::Enabled
+            },
+            health: view.health.into(),
+            neighbor: self.neighbor(backend, view.next_hop.is_some()),
+            slots: index.map_or(0, |index| self.image.slots_of(index)),
+            packets: counted.packets,
+            bytes: counted.bytes,
+            new_flows: counted.new_flows,
+            last_check: self.checks.get(&key).map(check),
+        }
+    }
+
+    fn neighbor(&self, backend: &model::Backend, has_mac: bool) -> Neighbor {
+        match self.next_hops.get(&backend.address) {
+            Some(State::Resolved { .. }) if has_mac => Neighbor::Resolved,
+            // The route leads out of an interface that the program is not attached to.
+            Some(State::Resolved { .. }) => Neighbor::Unreachable,
+            // The last MAC is still in use.
+            Some(State::Unresolved { .. }) if has_mac => Neighbor::Failed,
+            Some(State::Unresolved { ifindex: None, .. }) => Neighbor::Unreachable,
+            // Adopted, and not yet asked for.
+            None if has_mac => Neighbor::Resolved,
+            Some(State::Unresolved { .. }) | None => Neighbor::Unresolved,
+        }
+    }
+
+    fn counted(&self, index: BackendIndex) -> BackendCounters {
+        self.dataplane
+            .backend_counters(index)
+            .unwrap_or_else(|error| {
+                log::error!("{error}");
+                BackendCounters::default()
+            })
+    }
+
+    fn counter(&self, counter: Counter) -> u64 {
+        self.dataplane.counter(counter).unwrap_or_else(|error| {
+            log::error!("{error}");
+            0
+        })
+    }
+
+    fn verdicts(&self) -> Verdicts {
+        Verdicts {
+            tx: self.counter(Counter::TX),
+            redirect: self.counter(Counter::REDIRECT),
+            pass: self.counter(Counter::PASS),
+            drop: DropReason::ALL
+                .into_iter()
+                .map(|r| self.counter(Counter::dropped(r)))
+                .sum(),
+            punt: self.counter(Counter::PUNT),
+        }
+    }
+
+    fn drops(&self) -> Drops {
+        Drops(
+            DropReason::ALL
+                .into_iter()
+                .map(|reason| DropCount {
+                    reason: reason.name().to_owned(),
+                    packets: self.counter(Counter::dropped(reason)),
+                })
+                .collect(),
+        )
+    }
+
+    fn features(&self) -> Vec<String> {
+        let loaded = self.dataplane.settings().features;
+        feature::ALL
+            .into_iter()
+            .filter(|(bit, _)| loaded & bit != 0)
+            .map(|(_, name)| name.to_owned())
+            .collect()
+    }
+
+    /// What somebody should look at.
+    fn alarms(&self) -> Vec<String> {
+        let mut alarms: Vec<_> = self.trouble.iter().cloned().collect();
+        alarms.extend(self.interfaces_without_forwarding().into_iter().map(|name| {
+            format!(
+                "replies of dnat backends are not forwarded: net.ipv4.conf.{name}.forwarding is 0; \
+                 sysctl -w net.ipv4.ip_forward=1"
+            )
+        }));
+        alarms
+    }
+
+    /// Interfaces on which replies of `dnat` backends come in and the kernel gives no routes for
+    /// them (`bpf_fib_lookup` answers `BPF_FIB_LKUP_RET_FWD_DISABLED`).
+    pub(super) fn interfaces_without_forwarding(&self) -> Vec<String> {
+        let dnat = |service: &&model::Service| service.forward == Forward::Dnat;
+        let mut names: Vec<_> = self
+            .model
+            .services
+            .iter()
+            .filter(dnat)
+            .flat_map(|service| &service.backends)
+            .filter_map(|backend| match self.next_hops.get(&backend.address)? {
+                State::Resolved { ifindex, .. } => self.links.get(ifindex),
+                State::Unresolved { ifindex, .. } => self.links.get(&(*ifindex)?),
+            })
+            .map(|link| link.name.clone())
+            .collect();
+        names.sort();
+        names.dedup();
+        names.retain(|name| {
+            fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{name}/forwarding"))
+                .is_ok_and(|value| value.trim() == "0")
+        });
+        names
+    }
+}
+
+fn check(last: &LastCheck) -> Check {
+    let LastCheck {
+        ok,
+        at,
+        duration,
+        reason,
+    } = last;
+    Check {
+        ok: *ok,
+        at: rfc3339(*at),
+        duration_ms: milliseconds(*duration),
+        reason: reason.clone(),
+    }
+}
+
+/// To the microsecond: more digits are noise.
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}

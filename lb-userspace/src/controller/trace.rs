@@ -1,0 +1,75 @@
+//! `sluice trace`: from the request to the swap and back.
+
+use tokio::sync::mpsc;
+
+use super::state::Controller;
+use crate::{
+    admin::{Refusal, TraceLine, TraceOptions},
+    dataplane,
+    plan::service_id,
+};
+
+/// Lines that may wait between the kernel and a slow client; more are lost.
+const LINES: usize = 1024;
+
+impl Controller {
+    /// Puts the tracing program in place; its lines go to the returned receiver until that is
+    /// dropped or the limit is reached.
+    pub(super) fn start_trace(
+        &mut self,
+        options: TraceOptions,
+    ) -> Result<mpsc::Receiver<TraceLine>, Refusal> {
+        let TraceOptions { service, limit } = options;
+        let service = service
+            .map(|name| {
+                self.model
+                    .services
+                    .iter()
+                    .find(|service| *service.name == *name)
+                    .and_then(|service| service_id(&self.image, service))
+                    .ok_or_else(|| Refusal::bad_request(format!("there is no service `{name}`")))
+            })
+            .transpose()?;
+        let (lines, mut from_kernel) = mpsc::channel(LINES);
+        let records = self
+            .dataplane
+            .start_trace(service, lines)
+            .map_err(|error| match error {
+                dataplane::Error::TraceBusy => Refusal::conflict(error.to_string()),
+                error => Refusal::unavailable(error.to_string()),
+            })?;
+        log::info!("tracing started");
+
+        let (to_client, for_client) = mpsc::channel(LINES);
+        let ended = self.trace_end.clone();
+        tokio::spawn(async move {
+            let relay = async move {
+                let mut left = limit.unwrap_or(u64::MAX);
+                while left > 0 {
+                    tokio::select! {
+                        line = from_kernel.recv() => match line {
+                            Some(line) if to_client.send(line).await.is_ok() => left -= 1,
+                            _ => break,
+                        },
+                        () = to_client.closed() => break,
+                    }
+                }
+                // Dropping the receiver ends the other half.
+            };
+            let (ended_well, ()) = tokio::join!(records.forward(), relay);
+            if let Err(error) = ended_well {
+                log::error!("reading the trace: {error}");
+            }
+            let _controller_gone = ended.send(()).await;
+        });
+        Ok(for_client)
+    }
+
+    /// The last line was sent, or nobody listens any more.
+    pub(super) fn on_trace_ended(&mut self) {
+        match self.dataplane.stop_trace() {
+            Ok(()) => log::info!("tracing ended"),
+            Err(error) => log::error!("ending the trace: {error}"),
+        }
+    }
+}

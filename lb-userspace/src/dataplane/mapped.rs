@@ -1,0 +1,100 @@
+//! An array map in this process's memory: slots, records and backends are written without a system
+//! call each, and words that the program may be reading are written whole.
+
+use std::{
+    marker::PhantomData,
+    os::fd::{AsFd as _, AsRawFd as _},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+};
+
+use aya::{
+    Pod,
+    maps::{Map, MapData},
+};
+use memmap2::{MmapOptions, MmapRaw};
+
+use super::{Error, error::Doing as _};
+
+/// A `BPF_F_MMAPABLE` array whose values are `T`.
+#[derive(Debug)]
+pub(super) struct MappedArray<T> {
+    memory: MmapRaw,
+    length: u32,
+    value: PhantomData<T>,
+    // Keeps the map alive; the mapping alone would, but so it is seen.
+    _map: MapData,
+}
+
+impl<T: Pod> MappedArray<T> {
+    /// Array values have a stride of 8 bytes; ours fill it, so that a value is where Rust has it.
+    const STRIDE: () = assert!(size_of::<T>().is_multiple_of(8));
+
+    /// Maps the whole array.
+    pub(super) fn new(name: &'static str, map: Map) -> Result<Self, Error> {
+        let () = Self::STRIDE;
+        let Map::Array(data) = map else {
+            return Err(Error::Missing(name));
+        };
+        let length = data
+            .info()
+            .map(|info| info.max_entries())
+            .map_err(|source| Error::Map { map: name, source })?;
+        let memory = MmapOptions::new()
+            .len(length as usize * size_of::<T>())
+            .map_raw(data.fd().as_fd().as_raw_fd())
+            .doing(|| format!("mapping {name} into memory"))?;
+        Ok(Self {
+            memory,
+            length,
+            value: PhantomData,
+            _map: data,
+        })
+    }
+
+    /// Number of values.
+    pub(super) const fn len(&self) -> u32 {
+        self.length
+    }
+
+    /// Copies a value out. Words that the program or another writer changes meanwhile may be torn
+    /// between one another, never within.
+    pub(super) fn read(&self, index: u32) -> T {
+        // SAFETY: `place` is inside the mapping; `T` is plain old data.
+        unsafe { self.place(index).read_volatile() }
+    }
+
+    /// Copies a value in. Only for values that the program cannot reach.
+    pub(super) fn write(&self, index: u32, value: &T) {
+        // SAFETY: `place` is inside the mapping; `T` is plain old data.
+        unsafe { self.place(index).write_volatile(*value) }
+        // What makes the value reachable comes later, with Release.
+        std::sync::atomic::fence(Ordering::Release);
+    }
+
+    /// Writes one word of a value that the program may be reading.
+    pub(super) fn store_u32(&self, index: u32, offset: usize, word: u32) {
+        self.word::<AtomicU32>(index, offset)
+            .store(word, Ordering::Release);
+    }
+
+    /// Writes one word of a value that the program may be reading.
+    pub(super) fn store_u64(&self, index: u32, offset: usize, word: u64) {
+        self.word::<AtomicU64>(index, offset)
+            .store(word, Ordering::Release);
+    }
+
+    fn word<A>(&self, index: u32, offset: usize) -> &A {
+        assert!(offset.is_multiple_of(size_of::<A>()) && offset + size_of::<A>() <= size_of::<T>());
+        // SAFETY: inside the mapping and aligned (values start at multiples of 8 in a page-aligned
+        // mapping); atomics have the layout of their integers, and the mapping lives as long as self.
+        unsafe { &*self.place(index).cast::<u8>().add(offset).cast::<A>() }
+    }
+
+    fn place(&self, index: u32) -> *mut T {
+        assert!(index < self.length, "index {index} of {}", self.length);
+        self.memory
+            .as_mut_ptr()
+            .cast::<T>()
+            .wrapping_add(index as usize)
+    }
+}

@@ -1,0 +1,190 @@
+//! The pins of an instance: `<bpffs>/sluice/<instance>/{abi,maps,progs,links}`.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io::ErrorKind,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::{Error, error::Doing as _, host};
+
+/// The folder of one instance, locked by this process.
+///
+/// The lock is on the folder itself: what it guards is what it stands on.
+#[derive(Debug)]
+pub struct Pins {
+    instance: String,
+    root: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Pins {
+    /// Makes the folders where they are missing, and locks the instance.
+    ///
+    /// # Errors
+    /// [`Error::NoBpffs`], [`Error::InstanceBusy`], or the file system's.
+    pub fn lock(bpffs: &Path, instance: &str) -> Result<Self, Error> {
+        host::check_bpffs(bpffs)?;
+        let root = bpffs.join("sluice").join(instance);
+        loop {
+            create(&root)?;
+            let folder = File::open(&root).doing(|| format!("opening {}", root.display()))?;
+            let lock = match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => lock,
+                Err((_, nix::Error::EWOULDBLOCK)) => {
+                    return Err(Error::InstanceBusy {
+                        instance: instance.to_owned(),
+                    });
+                }
+                Err((_, error)) => {
+                    return Err(error).doing(|| format!("locking {}", root.display()));
+                }
+            };
+            // A daemon that was just leaving may have removed the folder between the two steps.
+            if same_file(&lock, &root) {
+                for folder in ["maps", "progs", "links"] {
+                    create(&root.join(folder))?;
+                }
+                return Ok(Self {
+                    instance: instance.to_owned(),
+                    root,
+                    _lock: lock,
+                });
+            }
+        }
+    }
+
+    /// The instance's name.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// The pin of the map with the ABI version.
+    pub fn abi(&self) -> PathBuf {
+        self.root.join("abi")
+    }
+
+    /// The pin of a map.
+    pub fn map(&self, name: &str) -> PathBuf {
+        self.root.join("maps").join(name)
+    }
+
+    /// The pin of the program.
+    pub fn program(&self) -> PathBuf {
+        self.root.join("progs").join("xdp")
+    }
+
+    /// The pin of an interface's link.
+    pub fn link(&self, interface: &str) -> PathBuf {
+        self.root.join("links").join(encode(interface))
+    }
+
+    /// The interfaces that have a link pinned.
+    pub fn linked(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.root.join("links")) else {
+            return Vec::new();
+        };
+        let mut names: Vec<_> = entries
+            .filter_map(|entry| Some(decode(entry.ok()?.file_name().to_str()?)))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Removes every pin and the folders. Links go first: with its last reference gone, a program is
+    /// detached before the maps that it works on disappear.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn remove(self) -> Result<(), Error> {
+        for folder in ["links", "progs", "maps"] {
+            remove_folder(&self.root.join(folder))?;
+        }
+        remove_file(&self.abi())?;
+        remove_folder(&self.root)?;
+        // The parent is shared by all instances; it goes with the last one.
+        if let Some(parent) = self.root.parent() {
+            let _others_remain = fs::remove_dir(parent);
+        }
+        Ok(())
+    }
+
+    /// Removes what a daemon left that died before it had finished making the maps.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn clear(&self) -> Result<(), Error> {
+        for folder in ["links", "progs", "maps"] {
+            empty_folder(&self.root.join(folder))?;
+        }
+        remove_file(&self.abi())
+    }
+}
+
+/// Replaces the pin at `path` by a new one, made by `pin`, so that there always is one.
+pub(super) fn replace(
+    path: &Path,
+    pin: impl FnOnce(&Path) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut new = path.as_os_str().to_owned();
+    new.push("_new");
+    let new = PathBuf::from(new);
+    remove_file(&new)?;
+    pin(&new)?;
+    fs::rename(&new, path).doing(|| format!("renaming {}", new.display()))
+}
+
+/// Removes a file that may not be there.
+pub(super) fn remove_file(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result.doing(|| format!("removing {}", path.display())),
+    }
+}
+
+/// A BPF file system has no names with dots; interfaces have none with colons.
+fn encode(interface: &str) -> String {
+    interface.replace('.', ":")
+}
+
+fn decode(file: &str) -> String {
+    file.replace(':', ".")
+}
+
+fn create(folder: &Path) -> Result<(), Error> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .doing(|| format!("creating {}", folder.display()))
+}
+
+fn empty_folder(folder: &Path) -> Result<(), Error> {
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).doing(|| format!("reading {}", folder.display())),
+        Ok(entries) => entries
+            .flatten()
+            .try_for_each(|entry| remove_file(&entry.path())),
+    }
+}
+
+fn remove_folder(folder: &Path) -> Result<(), Error> {
+    empty_folder(folder)?;
+    match fs::remove_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result.doing(|| format!("removing {}", folder.display())),
+    }
+}
+
+fn same_file(open: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+
+    match (open.metadata(), fs::metadata(path)) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
+    }
+}

@@ -1,0 +1,191 @@
+//! Loading the XDP program onto its maps: sizes, read-only settings, pins.
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, MapData, MapInfo},
+    programs::Xdp,
+};
+use lb_common::abi::{
+    ABI_VERSION, AbiStamp,
+    backend::Backend,
+    counters::{BackendCounters, Counter},
+    names,
+    port::{INGRESS_ROWS, IngressRow, MAX_PORTS, Port},
+    reply::ReplyV4,
+    service::{ServiceId, ServiceRecord, ServiceRef},
+    settings::Settings,
+    slot::{SLOTS_PER_ROW, SlotRow},
+    vip::VipKeyV4,
+};
+
+use super::{Error, maps::in_map, pins::Pins};
+use crate::model::Limits;
+
+/// The program's object file, built by the build script.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sluice.bpf.o"));
+
+/// The smallest ring buffer: a page.
+const SMALLEST_RING: u32 = 4096;
+
+/// Loads the object: maps are taken from their pins, or made and pinned; no program is loaded yet.
+pub(super) fn open(
+    pins: &Pins,
+    limits: Limits,
+    settings: &Settings,
+    traced: bool,
+) -> Result<Ebpf, Error> {
+    let mut loader = EbpfLoader::new();
+    loader.override_global(names::SETTINGS, settings, true);
+    for shape in shapes(limits) {
+        loader.map_max_entries(shape.name, shape.entries);
+        loader.map_pin_path(shape.name, pins.map(shape.name));
+    }
+    if !traced {
+        // The log buffer belongs to the tracing program alone.
+        loader.map_max_entries("AYA_LOGS", SMALLEST_RING);
+    }
+    loader
+        .load(OBJECT)
+        .map_err(|error| Error::Load(Box::new(error)))
+}
+
+/// Loads one of the object's programs into the kernel.
+pub(super) fn load<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
+    let program: &mut Xdp = ebpf
+        .program_mut(name)
+        .ok_or(Error::Missing(name))?
+        .try_into()?;
+    program.load()?;
+    Ok(program)
+}
+
+/// Whether the pinned maps can be taken over.
+pub(super) enum Found {
+    /// None, or unfinished ones.
+    Nothing,
+    /// Complete, of this version, of these sizes.
+    Adoptable,
+}
+
+/// Compares what is pinned with what this daemon would make. Reusing a pinned map compares nothing
+/// by itself.
+pub(super) fn inspect(pins: &Pins, limits: Limits) -> Result<Found, Error> {
+    // The stamp is pinned last, so without it the maps were never finished.
+    if !pins.abi().exists() {
+        return Ok(Found::Nothing);
+    }
+    let instance = || pins.instance().to_owned();
+    let stamp = MapData::from_pin(pins.abi())
+        .and_then(|data| Array::<_, AbiStamp>::try_from(aya::maps::Map::Array(data)))
+        .and_then(|map| map.get(&0, 0))
+        .map_err(in_map(names::ABI))?;
+    if stamp.version != ABI_VERSION {
+        return Err(Error::OtherAbi {
+            instance: instance(),
+            found: stamp.version,
+            expected: ABI_VERSION,
+        });
+    }
+    for shape in shapes(limits) {
+        let map = shape.name;
+        let info = MapInfo::from_pin(pins.map(map)).map_err(in_map(map))?;
+        if (info.key_size(), info.value_size()) != (shape.key, shape.value) {
+            return Err(Error::OtherLayout {
+                instance: instance(),
+                map,
+            });
+        }
+        if info.max_entries() != shape.entries {
+            return Err(Error::OtherLimits {
+                instance: instance(),
+                map,
+                found: info.max_entries(),
+                expected: shape.entries,
+            });
+        }
+    }
+    Ok(Found::Adoptable)
+}
+
+/// Marks the maps as complete and of this version.
+pub(super) fn stamp(ebpf: &mut Ebpf, pins: &Pins) -> Result<(), Error> {
+    let map = ebpf
+        .take_map(names::ABI)
+        .ok_or(Error::Missing(names::ABI))?;
+    let mut array: Array<MapData, AbiStamp> = map.try_into().map_err(in_map(names::ABI))?;
+    array
+        .set(
+            0,
+            AbiStamp {
+                version: ABI_VERSION,
+                reserved: 0,
+            },
+            0,
+        )
+        .map_err(in_map(names::ABI))?;
+    array.pin(pins.abi())?;
+    Ok(())
+}
+
+/// What a pinned map looks like.
+struct Shape {
+    name: &'static str,
+    key: u32,
+    value: u32,
+    entries: u32,
+}
+
+impl Shape {
+    const fn new<K, V>(name: &'static str, entries: u32) -> Self {
+        Self {
+            name,
+            key: size_of::<K>() as u32,
+            value: size_of::<V>() as u32,
+            entries,
+        }
+    }
+}
+
+/// Every pinned map, sized by the limits.
+fn shapes(limits: Limits) -> [Shape; names::PINNED_MAPS.len()] {
+    let Limits {
+        services,
+        backends,
+        slots,
+    } = limits;
+    [
+        Shape::new::<VipKeyV4, ServiceId>(names::VIPS_IPV4, services.saturating_mul(8)),
+        Shape::new::<u32, ServiceRef>(names::SERVICES, services),
+        Shape::new::<u32, ServiceRecord>(names::RECORDS, services.saturating_mul(2)),
+        Shape::new::<u32, SlotRow>(names::SLOTS, slots.div_ceil(SLOTS_PER_ROW)),
+        Shape::new::<u32, Backend>(names::BACKENDS, backends),
+        Shape::new::<u32, BackendCounters>(names::BACKEND_COUNTERS, backends),
+        Shape::new::<u32, u64>(names::COUNTERS, Counter::COUNT),
+        Shape::new::<VipKeyV4, ReplyV4>(names::REPLIES_IPV4, backends),
+        Shape::new::<u32, Port>(names::PORTS, MAX_PORTS),
+        Shape::new::<u32, [u32; 2]>(names::DEVICES, MAX_PORTS),
+        Shape::new::<u32, IngressRow>(names::INGRESS, INGRESS_ROWS),
+        Shape {
+            name: names::PUNTS,
+            key: 0,
+            value: 0,
+            entries: PUNT_BYTES,
+        },
+    ]
+}
+
+/// Bytes of the ring buffer of punted packets: 31 of them. Small on purpose, see `maps.rs` of the
+/// program.
+const PUNT_BYTES: u32 = 1 << 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pinned_map_has_a_shape() {
+        let shapes = shapes(Limits::default());
+        let names: Vec<_> = shapes.iter().map(|shape| shape.name).collect();
+        assert_eq!(names, names::PINNED_MAPS);
+    }
+}

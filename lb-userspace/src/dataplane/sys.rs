@@ -1,0 +1,78 @@
+//! The one thing about links that aya does not tell: which interface a pinned link holds.
+
+use std::{
+    ffi::CString,
+    fs, io,
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
+};
+
+/// `BPF_OBJ_GET` of `enum bpf_cmd`.
+const BPF_OBJ_GET: libc::c_long = 7;
+
+/// The part of `union bpf_attr` that `BPF_OBJ_GET` reads.
+#[repr(C)]
+struct ObjGet {
+    path: u64,
+    fd: u32,
+    flags: u32,
+}
+
+/// The index of the interface that a pinned XDP link holds; `None` when there is no such pin, and
+/// `Some(0)` when the interface is gone.
+pub(super) fn link_ifindex(pin: &Path) -> Option<u32> {
+    let fd = obj_get(pin).ok()?;
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;
+    ifindex(&info)
+}
+
+fn ifindex(fdinfo: &str) -> Option<u32> {
+    fdinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("ifindex:")?.trim().parse().ok())
+}
+
+fn obj_get(pin: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(pin.as_os_str().as_bytes())?;
+    let attr = ObjGet {
+        path: path.as_ptr() as u64,
+        fd: 0,
+        flags: 0,
+    };
+    // SAFETY: `attr` is a prefix of union bpf_attr of the size given, and the path it points to
+    // lives until after the call.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_OBJ_GET,
+            &raw const attr,
+            size_of::<ObjGet>(),
+        )
+    };
+    match i32::try_from(fd) {
+        // SAFETY: a file descriptor that the kernel just made for us.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interface_is_read_from_fdinfo() {
+        let info =
+            "pos:\t0\nflags:\t02000002\nlink_type:\txdp\nlink_id:\t4\nprog_id:\t9\nifindex:\t17\n";
+        assert_eq!(ifindex(info), Some(17));
+        assert_eq!(ifindex("link_type:\ttracing\n"), None);
+    }
+
+    #[test]
+    fn a_pin_that_is_not_there_is_none() {
+        assert_eq!(link_ifindex(Path::new("/sys/fs/bpf/no-such-pin")), None);
+    }
+}

@@ -1,0 +1,123 @@
+//! The file's shape, as the parser sees it: every key that exists, none that does not, and no
+//! check of what a value means. Spans are kept so that later findings can name their line.
+//!
+//! Every key is optional here, so that a missing one is reported beside all that is wrong.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, Visitor},
+};
+use toml::Spanned;
+
+/// A value that the file may leave out.
+pub(super) type Field<T> = Option<Spanned<T>>;
+
+/// The main file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawConfig {
+    pub(super) daemon: Field<RawDaemon>,
+    pub(super) limits: Field<RawLimits>,
+    #[serde(default)]
+    pub(super) interface: Vec<Spanned<RawInterface>>,
+    #[serde(default)]
+    pub(super) service: Vec<Spanned<RawService>>,
+}
+
+/// A file of `conf.d`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawDropIn {
+    #[serde(default)]
+    pub(super) service: Vec<Spanned<RawService>>,
+}
+
+/// `[daemon]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawDaemon {
+    pub(super) instance: Field<String>,
+    pub(super) admin_socket: Field<String>,
+    pub(super) bpffs: Field<String>,
+    pub(super) state_dir: Field<String>,
+    pub(super) on_stop: Field<String>,
+    pub(super) seed: Field<String>,
+}
+
+/// `[limits]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawLimits {
+    pub(super) services: Field<i64>,
+    pub(super) backends: Field<i64>,
+    pub(super) slots: Field<i64>,
+}
+
+/// `[[interface]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawInterface {
+    pub(super) name: Field<String>,
+    pub(super) xdp: Field<String>,
+}
+
+/// `[[service]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawService {
+    pub(super) name: Field<String>,
+    pub(super) listen: Field<Vec<Spanned<String>>>,
+    pub(super) forward: Field<String>,
+    pub(super) scheduler: Field<String>,
+    pub(super) table_size: Field<i64>,
+    #[serde(default)]
+    pub(super) health: Vec<Spanned<RawHealth>>,
+    #[serde(default)]
+    pub(super) backend: Vec<Spanned<RawBackend>>,
+}
+
+/// `[[service.health]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawHealth {
+    pub(super) r#type: Field<String>,
+    pub(super) interval: Field<DurationText>,
+    pub(super) timeout: Field<DurationText>,
+    pub(super) rise: Field<i64>,
+    pub(super) fall: Field<i64>,
+}
+
+/// `[[service.backend]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawBackend {
+    pub(super) name: Field<String>,
+    pub(super) address: Field<String>,
+    pub(super) weight: Field<i64>,
+}
+
+/// A string, where people like to write a number.
+#[derive(Debug)]
+pub(super) struct DurationText(pub(super) String);
+
+impl<'de> Deserialize<'de> for DurationText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = DurationText;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration in quotes such as \"1s\"")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<DurationText, E> {
+                Ok(DurationText(text.to_owned()))
+            }
+        }
+
+        deserializer.deserialize_str(Text)
+    }
+}

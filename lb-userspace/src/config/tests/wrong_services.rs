@@ -1,0 +1,2 @@
+//! What is refused of `[[service]]`, in the exact words.
+use super::{WEB, refusal, refusals};

@@ -1,0 +1,131 @@
+//! `[[service.health]]`.
+
+use std::time::Duration;
+
+use super::words::{Words, number};
+use crate::{
+    config::{
+        error::quote,
+        raw::{DurationText, RawHealth},
+        report::{Placed, Report},
+    },
+    model::{HealthCheck, Probe},
+};
+
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
+const DEFAULT_TIMEOUT: Duration = Duration::from_millis(500);
+const DEFAULT_RISE: u32 = 2;
+const DEFAULT_FALL: u32 = 2;
+
+/// A busy loop is no health check, and nobody waits longer than an hour for one.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(3600);
+/// In a row: more than that is never reached.
+const MAX_IN_A_ROW: u32 = 1000;
+
+#[derive(Clone, Copy)]
+enum Type {
+    Tcp,
+}
+
+const TYPE: Words<Type> = Words {
+    known: &[("tcp", Type::Tcp)],
+    later: &["http", "https", "udp", "icmp", "dns", "grpc", "exec"],
+};
+
+/// All `[[service.health]]` of a service: one or none.
+pub(super) fn health(raws: Vec<Placed<RawHealth>>, report: &mut Report<'_>) -> Option<HealthCheck> {
+    let mut raws = raws.into_iter();
+    let first = raws.next()?;
+    for Placed { value: _, spot } in raws {
+        report.error(
+            spot,
+            "more than one health check a service is not supported yet, keep one",
+        );
+    }
+    Some(one(first, report))
+}
+
+fn one(raw: Placed<RawHealth>, report: &mut Report<'_>) -> HealthCheck {
+    let Placed { value: raw, spot } = raw;
+    let RawHealth {
+        r#type,
+        interval,
+        timeout,
+        rise,
+        fall,
+    } = raw;
+    let file = spot.file;
+
+    let mut probe = Probe::Tcp;
+    match r#type.map(|raw| file.place(raw)) {
+        None => report.missing(&spot, "type", "missing, write type = \"tcp\""),
+        Some(word) => {
+            if let Some(Type::Tcp) = TYPE.read(&word, report) {
+                probe = Probe::Tcp;
+            }
+        }
+    }
+
+    let interval = interval.map(|raw| file.place(raw));
+    let timeout = timeout.map(|raw| file.place(raw));
+    let every = interval
+        .as_ref()
+        .map_or(Some(DEFAULT_INTERVAL), |text| duration(text, report));
+    let within = timeout
+        .as_ref()
+        .map_or(Some(DEFAULT_TIMEOUT), |text| duration(text, report));
+    if let (Some(every), Some(within)) = (every, within)
+        && within > every
+    {
+        let message = format!(
+            "the timeout of {} is longer than the interval of {}, shorten it or check less often",
+            humantime::format_duration(within),
+            humantime::format_duration(every)
+        );
+        // Whichever of the two the file gives; the other is a default.
+        let at = timeout.map(|t| t.spot).or(interval.map(|i| i.spot));
+        report.error(at.unwrap_or_else(|| spot.clone()), message);
+    }
+
+    let mut in_a_row = |field: Option<_>, default| {
+        field
+            .and_then(|raw| number(&file.place(raw), 1..=MAX_IN_A_ROW, report))
+            .unwrap_or(default)
+    };
+    HealthCheck {
+        probe,
+        interval: every.unwrap_or(DEFAULT_INTERVAL),
+        timeout: within.unwrap_or(DEFAULT_TIMEOUT),
+        rise: in_a_row(rise, DEFAULT_RISE),
+        fall: in_a_row(fall, DEFAULT_FALL),
+    }
+}
+
+fn duration(text: &Placed<DurationText>, report: &mut Report<'_>) -> Option<Duration> {
+    let Placed { value, spot } = text;
+    let DurationText(value) = value;
+    let Ok(duration) = humantime::parse_duration(value) else {
+        report.error(
+            spot.clone(),
+            format!(
+                "{} is not a duration, write a number and its unit such as 500ms, 1s or 2m",
+                quote(value)
+            ),
+        );
+        return None;
+    };
+    if !(SHORTEST..=LONGEST).contains(&duration) {
+        report.error(
+            spot.clone(),
+            format!(
+                "{} is out of range, use {} to {}",
+                quote(value),
+                humantime::format_duration(SHORTEST),
+                humantime::format_duration(LONGEST)
+            ),
+        );
+        return None;
+    }
+    Some(duration)
+}

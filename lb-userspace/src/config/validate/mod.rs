@@ -1,0 +1,56 @@
+//! Raw types to the model: every rule that a configuration obeys, a file for each section.
+//!
+//! A value that breaks a rule is reported and replaced by a default, so that the rest is still
+//! looked at; with an error in the report nobody sees the model.
+
+mod across;
+mod address;
+mod daemon;
+mod health;
+mod interface;
+mod limits;
+mod prime;
+mod service;
+mod words;
+
+pub use daemon::{admin_socket, instance_name, state_dir};
+pub use interface::interface_name;
+
+pub(super) use daemon::default_daemon;
+
+use super::{
+    raw::{RawConfig, RawService},
+    report::{FileId, Placed, Report},
+};
+use crate::model::Model;
+
+/// The model of what the main file and all files' services say.
+pub(super) fn model(
+    main: RawConfig,
+    services: Vec<Placed<RawService>>,
+    report: &mut Report<'_>,
+) -> Model {
+    // The services of all files, the main one's too, are in `services`.
+    let RawConfig {
+        daemon,
+        limits,
+        interface,
+        service: _,
+    } = main;
+    let file = FileId(0);
+    let daemon = daemon::daemon(daemon.map(|raw| file.place(raw)), report);
+    let limits = limits::limits(limits.map(|raw| file.place(raw)), report);
+    let interfaces = interface.into_iter().map(|raw| file.place(raw)).collect();
+    let interfaces = interface::interfaces(interfaces, report);
+    let drafts: Vec<_> = services
+        .into_iter()
+        .map(|raw| service::service(raw, report))
+        .collect();
+    across::check(&drafts, limits, report);
+    Model {
+        daemon,
+        limits: limits.unwrap_or_default(),
+        interfaces,
+        services: drafts.into_iter().map(|draft| draft.finish()).collect(),
+    }
+}

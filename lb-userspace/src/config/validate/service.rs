@@ -1,0 +1,276 @@
+//! `[[service]]`: all that can be said of one without looking at the others.
+
+use std::sync::Arc;
+
+use super::{
+    address, health,
+    limits::MAX_SLOTS,
+    prime,
+    words::{self, Words, number},
+};
+use crate::{
+    config::{
+        raw::{RawBackend, RawService},
+        report::{Placed, Report, Spot},
+    },
+    model::{Backend, Forward, HealthCheck, Listener, Service},
+};
+
+const DEFAULT_TABLE_SIZE: u32 = 16_381;
+const DEFAULT_WEIGHT: u16 = 1;
+const MAX_WEIGHT: u32 = 256;
+/// A slot names a backend by 16 bits; 0 and 0xFFFF mean something else.
+const MAX_BACKENDS: usize = 65_534;
+/// Fewer, and backends of equal weight get visibly unequal shares.
+const SLOTS_FOR_EACH: usize = 32;
+
+const FORWARD: Words<Forward> = Words {
+    known: &[("dnat", Forward::Dnat)],
+    later: &["nat", "dsr", "ipip", "gue"],
+};
+
+#[derive(Clone, Copy)]
+enum Scheduler {
+    Maglev,
+}
+
+const SCHEDULER: Words<Scheduler> = Words {
+    known: &[("maglev", Scheduler::Maglev)],
+    later: &["round-robin", "random", "least-connections"],
+};
+
+/// A service whose parts still know where they stand.
+pub(super) struct Draft {
+    /// Its name; empty where the file gives none.
+    pub(super) name: Placed<Arc<str>>,
+    /// Those that are right.
+    pub(super) listeners: Vec<Placed<Listener>>,
+    /// Those that are right, at their address.
+    pub(super) backends: Vec<Placed<Backend>>,
+    /// At the service itself where it is the default.
+    pub(super) table_size: Placed<u32>,
+    forward: Forward,
+    health: Option<HealthCheck>,
+}
+
+impl Draft {
+    /// The service itself.
+    pub(super) fn finish(self) -> Service {
+        let Self {
+            name,
+            listeners,
+            backends,
+            table_size,
+            forward,
+            health,
+        } = self;
+        Service {
+            name: name.value,
+            listeners: listeners.into_iter().map(|l| l.value).collect(),
+            forward,
+            table_size: table_size.value,
+            health,
+            backends: backends.into_iter().map(|b| b.value).collect(),
+        }
+    }
+}
+
+/// One `[[service]]`.
+pub(super) fn service(raw: Placed<RawService>, report: &mut Report<'_>) -> Draft {
+    let Placed { value: raw, spot } = raw;
+    let RawService {
+        name,
+        listen,
+        forward,
+        scheduler,
+        table_size,
+        health,
+        backend,
+    } = raw;
+    let file = spot.file;
+
+    let name = match name.map(|raw| file.place(raw)) {
+        Some(name) => words::name(name, report),
+        None => {
+            report.missing(&spot, "name", "missing, give the service a name");
+            Placed {
+                value: String::new(),
+                spot: spot.clone(),
+            }
+        }
+    };
+    let listeners = match listen.map(|raw| file.place(raw)) {
+        Some(raw) => {
+            let Placed { value, spot } = raw;
+            let listen = value.into_iter().map(|raw| file.place(raw)).collect();
+            listeners(listen, spot, report)
+        }
+        None => {
+            const MESSAGE: &str = "missing, write it as in listen = [\"tcp://203.0.113.80:80\"]";
+            report.missing(&spot, "listen", MESSAGE);
+            Vec::new()
+        }
+    };
+    let forward = forward
+        .and_then(|raw| FORWARD.read(&file.place(raw), report))
+        .unwrap_or(Forward::Dnat);
+    if let Some(raw) = scheduler {
+        // There is one, so the model has no field for it.
+        let _: Option<Scheduler> = SCHEDULER.read(&file.place(raw), report);
+    }
+    let health = health.into_iter().map(|raw| file.place(raw)).collect();
+    let health = health::health(health, report);
+    let backend = backend.into_iter().map(|raw| file.place(raw)).collect();
+    let backends = backends(backend, &listeners, report);
+    let written = table_size.map(|raw| file.place(raw));
+    let table_size = match &written {
+        Some(raw) => raw.with(table_size_of(raw, report)),
+        None => Placed {
+            value: DEFAULT_TABLE_SIZE,
+            spot: spot.clone(),
+        },
+    };
+    let key = if written.is_some() { "" } else { "table_size" };
+    fits(&table_size, key, backends.len(), report);
+    if backends.iter().all(|backend| backend.value.weight == 0) {
+        let why = if backends.is_empty() {
+            "has no backend"
+        } else {
+            "has only backends of weight 0"
+        };
+        report.warn(&spot, "", format!("{why}, new connections are dropped"));
+    }
+
+    let name = Placed {
+        value: Arc::from(name.value),
+        spot: name.spot,
+    };
+    Draft {
+        name,
+        listeners,
+        backends,
+        table_size,
+        forward,
+        health,
+    }
+}
+
+fn listeners(
+    listen: Vec<Placed<String>>,
+    spot: Spot,
+    report: &mut Report<'_>,
+) -> Vec<Placed<Listener>> {
+    if listen.is_empty() {
+        report.error(spot, "is empty, write at least one address");
+    }
+    let mut listeners = Vec::new();
+    for text in listen {
+        match address::listener(&text.value) {
+            Ok(listener) => listeners.push(text.with(listener)),
+            Err(message) => report.error(text.spot, message),
+        }
+    }
+    listeners
+}
+
+fn table_size_of(raw: &Placed<i64>, report: &mut Report<'_>) -> u32 {
+    let Some(size) = number(raw, 2..=MAX_SLOTS, report) else {
+        return DEFAULT_TABLE_SIZE;
+    };
+    if !prime::is_prime(size) {
+        let near: Vec<_> = prime::neighbours(size, MAX_SLOTS)
+            .iter()
+            .map(u32::to_string)
+            .collect();
+        report.error(
+            raw.spot.clone(),
+            format!("{size} is not a prime, use {}", near.join(" or ")),
+        );
+    }
+    size
+}
+
+/// `key` is empty where the file says how large the table is.
+fn fits(table_size: &Placed<u32>, key: &str, backends: usize, report: &mut Report<'_>) {
+    let Placed { value: slots, spot } = table_size;
+    let enough = backends.saturating_mul(SLOTS_FOR_EACH);
+    let slots_given = usize::try_from(*slots).unwrap_or(usize::MAX);
+    if backends > MAX_BACKENDS {
+        let message =
+            format!("{backends} backends, a service has at most {MAX_BACKENDS}: split it");
+        report.missing(spot, key, message);
+    } else if backends > slots_given {
+        let message = format!(
+            "{slots} slots do not go round for {backends} backends, use a prime of at least {enough}"
+        );
+        report.missing(spot, key, message);
+    } else if enough > slots_given {
+        let message = format!(
+            "{slots} slots for {backends} backends make uneven shares, \
+             use a prime of at least {enough}"
+        );
+        report.warn(spot, key, message);
+    }
+}
+
+fn backends(
+    raws: Vec<Placed<RawBackend>>,
+    listeners: &[Placed<Listener>],
+    report: &mut Report<'_>,
+) -> Vec<Placed<Backend>> {
+    raws.into_iter()
+        .filter_map(|raw| backend(raw, listeners, report))
+        .collect()
+}
+
+fn backend(
+    raw: Placed<RawBackend>,
+    listeners: &[Placed<Listener>],
+    report: &mut Report<'_>,
+) -> Option<Placed<Backend>> {
+    let Placed { value: raw, spot } = raw;
+    let RawBackend {
+        name,
+        address,
+        weight,
+    } = raw;
+    let file = spot.file;
+
+    let name = name.map(|raw| words::name(file.place(raw), report).value);
+    let weight = weight
+        .and_then(|raw| number(&file.place(raw), 0..=MAX_WEIGHT, report))
+        .and_then(|weight| u16::try_from(weight).ok())
+        .unwrap_or(DEFAULT_WEIGHT);
+    let Some(text) = address.map(|raw| file.place(raw)) else {
+        report.missing(&spot, "address", "missing, write it as in 10.0.1.11:8080");
+        return None;
+    };
+    let endpoint = match address::backend(&text.value) {
+        Ok(endpoint) => endpoint,
+        Err(message) => {
+            report.error(text.spot, message);
+            return None;
+        }
+    };
+    if endpoint.port.is_some() && listeners.len() > 1 {
+        report.error(
+            text.spot.clone(),
+            format!(
+                "with several listeners each one's port is kept: write {} without a port, \
+                 or a service for each listener",
+                endpoint.address
+            ),
+        );
+    }
+    let mut backend = Backend {
+        name: Arc::from(""),
+        address: endpoint.address.into(),
+        port: endpoint.port,
+        weight,
+    };
+    backend.name = match name {
+        Some(name) => Arc::from(name),
+        None => Arc::from(backend.to_string()),
+    };
+    Some(text.with(backend))
+}

@@ -59,7 +59,7 @@ fn explain(message: &str, found: Option<&DeValue<'_>>) -> String {
         other => other,
     };
     let found = match found {
-        Some(DeValue::Integer(_)) if expected == "an integer" => "one out of every range",
+        Some(DeValue::Integer(_)) if expected == "an integer" => "one that is out of range",
         Some(DeValue::String(_)) => "a string",
         Some(DeValue::Integer(_)) => "an integer",
         Some(DeValue::Float(_)) => "a float",
@@ -67,6 +67,8 @@ fn explain(message: &str, found: Option<&DeValue<'_>>) -> String {
         Some(DeValue::Datetime(_)) => "a date or time",
         Some(DeValue::Array(_)) => "an array",
         Some(DeValue::Table(_)) if expected == "an array" => "a table: write [[ ]], not [ ]",
+        // An array of tables stands where its first table does.
+        Some(DeValue::Table(_)) if expected == "a table" => "an array: write [ ], not [[ ]]",
         Some(DeValue::Table(_)) => "a table",
         None => "something else",
     };

@@ -11,22 +11,12 @@ use super::{document, error::Error};
 /// Longer than any configuration within the limits; a device named by mistake has no end.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// A file's name and text.
+/// A file's path and text.
 pub(super) struct FileText {
-    path: PathBuf,
-    text: String,
-}
-
-impl FileText {
-    /// As messages name it.
-    pub(super) fn name(&self) -> String {
-        self.path.display().to_string()
-    }
-
+    /// Where it is.
+    pub(super) path: PathBuf,
     /// What it says.
-    pub(super) fn text(&self) -> &str {
-        &self.text
-    }
+    pub(super) text: String,
 }
 
 /// The file at `path`, then `conf.d/*.toml` beside it in lexical order.

@@ -28,6 +28,7 @@ pub use validate::{admin_socket, instance_name, interface_name, state_dir};
 
 use crate::model::{Interface, Limits, Model};
 use document::Document;
+use files::FileText;
 use raw::{RawConfig, RawDropIn};
 use report::{FileId, Report};
 
@@ -47,15 +48,30 @@ pub struct Loaded {
 /// # Errors
 /// [`Error::Read`] where a file cannot be read, [`Error::Invalid`] with all that is wrong.
 pub fn load(path: &Path) -> Result<Loaded, Error> {
-    let texts = files::read(path)?;
-    let texts: Vec<_> = texts.iter().map(|f| (f.name(), f.text())).collect();
-    let (model, warnings) = interpret(&texts)?;
-    let files = texts.iter().map(|(name, _)| PathBuf::from(name)).collect();
-    Ok(Loaded {
-        model,
-        warnings,
-        files,
-    })
+    let files = files::read(path)?;
+    let names: Vec<_> = files.iter().map(|f| f.path.display().to_string()).collect();
+    let mut documents = Vec::with_capacity(files.len());
+    let mut broken = Vec::new();
+    for (name, FileText { path: _, text }) in names.iter().zip(&files) {
+        match Document::parse(name, text) {
+            Ok(document) => documents.push(document),
+            Err(finding) => broken.push(finding),
+        }
+    }
+    if broken.is_empty() {
+        let (model, warnings) = interpret(&documents)?;
+        let files = files.into_iter().map(|f| f.path).collect();
+        Ok(Loaded {
+            model,
+            warnings,
+            files,
+        })
+    } else {
+        Err(Error::Invalid {
+            findings: broken,
+            left_out: 0,
+        })
+    }
 }
 
 /// Reads one configuration from text; `file` only appears in messages.
@@ -63,7 +79,11 @@ pub fn load(path: &Path) -> Result<Loaded, Error> {
 /// # Errors
 /// [`Error::Invalid`] with all that is wrong.
 pub fn parse(file: &str, text: &str) -> Result<Loaded, Error> {
-    let (model, warnings) = interpret(&[(file.to_owned(), text)])?;
+    let document = Document::parse(file, text).map_err(|finding| Error::Invalid {
+        findings: vec![finding],
+        left_out: 0,
+    })?;
+    let (model, warnings) = interpret(&[document])?;
     Ok(Loaded {
         model,
         warnings,
@@ -100,24 +120,9 @@ pub fn without_file(instance: &str, interfaces: Vec<Interface>) -> Result<Model,
     })
 }
 
-/// The main file's text first, then the drop-ins'.
-fn interpret(texts: &[(String, &str)]) -> Result<(Model, Vec<Warning>), Error> {
-    let mut documents = Vec::with_capacity(texts.len());
-    let mut broken = Vec::new();
-    for (name, text) in texts {
-        match Document::parse(name, text) {
-            Ok(document) => documents.push(document),
-            Err(finding) => broken.push(finding),
-        }
-    }
-    if !broken.is_empty() {
-        return Err(Error::Invalid {
-            findings: broken,
-            left_out: 0,
-        });
-    }
-
-    let mut report = Report::new(&documents);
+/// The main file first, then the drop-ins.
+fn interpret(documents: &[Document<'_>]) -> Result<(Model, Vec<Warning>), Error> {
+    let mut report = Report::new(documents);
     let mut main = RawConfig::default();
     let mut services = Vec::new();
     for (i, document) in documents.iter().enumerate() {
@@ -128,7 +133,7 @@ fn interpret(texts: &[(String, &str)]) -> Result<(Model, Vec<Warning>), Error> {
         } else {
             decode::decode::<RawDropIn>(document, file, &mut report).service
         };
-        services.extend(found.into_iter().map(|raw| file.place(raw)));
+        services.extend(found.into_iter().map(|raw| file.section(raw)));
     }
     let model = validate::model(main, services, &mut report);
     let warnings = report.finish()?;

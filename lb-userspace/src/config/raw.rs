@@ -3,40 +3,43 @@
 //!
 //! Every key is optional here, so that a missing one is reported beside all that is wrong.
 
-use std::fmt;
+use std::{fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, Visitor},
+    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 use toml::Spanned;
 
 /// A value that the file may leave out.
 pub(super) type Field<T> = Option<Spanned<T>>;
 
+/// A table within the file.
+pub(super) type Section<T> = Spanned<Table<T>>;
+
 /// The main file.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawConfig {
-    pub(super) daemon: Field<RawDaemon>,
-    pub(super) limits: Field<RawLimits>,
+    pub(super) daemon: Option<Section<RawDaemon>>,
+    pub(super) limits: Option<Section<RawLimits>>,
     #[serde(default)]
-    pub(super) interface: Vec<Spanned<RawInterface>>,
+    pub(super) interface: Vec<Section<RawInterface>>,
     #[serde(default)]
-    pub(super) service: Vec<Spanned<RawService>>,
+    pub(super) service: Vec<Section<RawService>>,
 }
 
 /// A file of `conf.d`.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawDropIn {
     #[serde(default)]
-    pub(super) service: Vec<Spanned<RawService>>,
+    pub(super) service: Vec<Section<RawService>>,
 }
 
 /// `[daemon]`.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawDaemon {
     pub(super) instance: Field<String>,
     pub(super) admin_socket: Field<String>,
@@ -48,7 +51,7 @@ pub(super) struct RawDaemon {
 
 /// `[limits]`.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawLimits {
     pub(super) services: Field<i64>,
     pub(super) backends: Field<i64>,
@@ -57,7 +60,7 @@ pub(super) struct RawLimits {
 
 /// `[[interface]]`.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawInterface {
     pub(super) name: Field<String>,
     pub(super) xdp: Field<String>,
@@ -65,7 +68,7 @@ pub(super) struct RawInterface {
 
 /// `[[service]]`.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawService {
     pub(super) name: Field<String>,
     pub(super) listen: Field<Vec<Spanned<String>>>,
@@ -73,14 +76,14 @@ pub(super) struct RawService {
     pub(super) scheduler: Field<String>,
     pub(super) table_size: Field<i64>,
     #[serde(default)]
-    pub(super) health: Vec<Spanned<RawHealth>>,
+    pub(super) health: Vec<Section<RawHealth>>,
     #[serde(default)]
-    pub(super) backend: Vec<Spanned<RawBackend>>,
+    pub(super) backend: Vec<Section<RawBackend>>,
 }
 
 /// `[[service.health]]`.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawHealth {
     pub(super) r#type: Field<String>,
     pub(super) interval: Field<DurationText>,
@@ -91,11 +94,35 @@ pub(super) struct RawHealth {
 
 /// `[[service.backend]]`.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawBackend {
     pub(super) name: Field<String>,
     pub(super) address: Field<String>,
     pub(super) weight: Field<i64>,
+}
+
+/// A table and nothing else: serde would take an array too, by the order of the fields.
+#[derive(Debug)]
+pub(super) struct Table<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Table<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Table<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Table<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Table)
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
 }
 
 /// A string, where people like to write a number.

@@ -7,6 +7,7 @@ use toml::Spanned;
 use super::{
     document::Document,
     error::{Error, Finding, Position, Warning},
+    raw::{Section, Table},
 };
 
 /// Findings beyond this are counted, not kept: nobody reads them, and each costs a search.
@@ -35,7 +36,14 @@ pub(super) struct Placed<T> {
 }
 
 impl FileId {
-    /// A spanned value of this file.
+    /// A table of this file.
+    pub(super) fn section<T>(self, section: Section<T>) -> Placed<T> {
+        let Placed { value, spot } = self.place(section);
+        let Table(value) = value;
+        Placed { value, spot }
+    }
+
+    /// A value of this file.
     pub(super) fn place<T>(self, spanned: Spanned<T>) -> Placed<T> {
         let span = spanned.span();
         Placed {
@@ -82,6 +90,18 @@ impl<'d> Report<'d> {
     /// The table at `spot` lacks `key`.
     pub(super) fn missing(&mut self, spot: &Spot, key: &str, message: impl AsRef<str>) {
         self.error_below(spot, key, message);
+    }
+
+    /// What the main file says at `spot`, or by leaving it out, does not do. `field` is its path.
+    pub(super) fn error_or_absence(&mut self, spot: Option<&Spot>, field: &str, message: &str) {
+        match (spot, self.documents.first()) {
+            (Some(spot), _) => self.error(spot.clone(), message),
+            (None, Some(main)) => {
+                let finding = main.absence(field, message);
+                self.errors.push((FileId(0), finding));
+            }
+            (None, None) => {}
+        }
     }
 
     /// The value at `spot`, or the table's `key` where there is a `key`, is likely not meant.

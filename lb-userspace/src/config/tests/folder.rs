@@ -75,7 +75,7 @@ fn services_of_different_files_are_checked_against_each_other() {
         [
             "conf.d/a.toml:2:8: service[0].name: `web` is already a service at sluice.toml:2:8, use another name",
             "conf.d/a.toml:3:11: service[0].listen[0]: tcp://203.0.113.1:80 is already a listener of service `web` at sluice.toml:3:11, use another address or port",
-            "conf.d/a.toml:4:25: service[0].backend[0].address: 10.0.0.1:80 is already a backend of dnat service `web` at sluice.toml:4:25, its replies could not be told from those of `web`: use another port",
+            "conf.d/a.toml:4:24: service[0].backend[0].address: 10.0.0.1:80 is already a backend of dnat service `web` at sluice.toml:4:24, its replies could not be told from those of `web`: use another port",
             "conf.d/b.toml:3:10: service[0].listen: is empty, write at least one address",
         ]
     );

@@ -5,6 +5,7 @@ mod folder;
 mod valid;
 mod wrong_services;
 mod wrong_settings;
+mod wrong_together;
 
 use super::{Error, Loaded, parse};
 

@@ -244,7 +244,7 @@ fn without_a_file_nothing_is_balanced() {
     };
     let model = without_file("lab", vec![eth0.clone()]).unwrap();
     assert_eq!(model.daemon.admin_socket, admin_socket("lab"));
-    assert_eq!(model.interfaces, [eth0.clone()]);
+    assert_eq!(model.interfaces, std::slice::from_ref(&eth0));
     assert!(model.services.is_empty());
 
     let refused =

@@ -1,2 +1,322 @@
-//! What is refused of `[[service]]`, in the exact words.
+//! What is refused of a `[[service]]` by itself, in the exact words.
+
 use super::{WEB, refusal, refusals};
+
+/// [`WEB`] with a part of it written differently.
+#[track_caller]
+fn web(part: &str, instead: &str) -> String {
+    assert!(WEB.contains(part), "{part}");
+    WEB.replacen(part, instead, 1)
+}
+
+#[test]
+fn what_a_service_needs_is_asked_for() {
+    assert_eq!(
+        refusals("[[service]]\n[[service.health]]\n[[service.backend]]"),
+        [
+            "s.toml:1:1: service[0].name: missing, give the service a name",
+            "s.toml:1:1: service[0].listen: missing, write it as in listen = [\"tcp://203.0.113.80:80\"]",
+            "s.toml:2:1: service[0].health[0].type: missing, write type = \"tcp\"",
+            "s.toml:3:1: service[0].backend[0].address: missing, write it as in 10.0.1.11:8080",
+        ]
+    );
+    assert_eq!(
+        refusal(&web("\"tcp://203.0.113.80:80\"", "")),
+        "s.toml:3:10: service[0].listen: is empty, write at least one address"
+    );
+}
+
+#[test]
+fn all_mistakes_of_a_service_are_found_in_one_run() {
+    assert_eq!(
+        refusals(
+            "service = [1, { name = 3 }, \
+             { name = 'a', listen = [1, 'x', true, 'tcp://0.0.0.0:1'], colour = 'red', \
+             backend = [{ address = 7, wieght = 1, weight = 999 }] }]"
+        ),
+        [
+            "s.toml:1:12: service[0]: expected a table, found an integer",
+            "s.toml:1:15: service[1].listen: missing, write it as in listen = [\"tcp://203.0.113.80:80\"]",
+            "s.toml:1:24: service[1].name: expected a string, found an integer",
+            "s.toml:1:53: service[2].listen[0]: expected a string, found an integer",
+            "s.toml:1:56: service[2].listen[1]: `x` names no protocol, write tcp://ADDRESS:PORT",
+            "s.toml:1:61: service[2].listen[2]: expected a string, found a boolean",
+            "s.toml:1:67: service[2].listen[3]: 0.0.0.0 is the unspecified address, use an address that clients can be routed to",
+            "s.toml:1:87: service[2].colour: unknown key, known here: `name`, `listen`, `forward`, `scheduler`, `table_size`, `health`, `backend`",
+            "s.toml:1:126: service[2].backend[0].address: expected a string, found an integer",
+            "s.toml:1:129: service[2].backend[0].wieght: unknown key, did you mean `weight`?",
+            "s.toml:1:150: service[2].backend[0].weight: 999 is out of range, use 0 to 256",
+        ]
+    );
+}
+
+#[test]
+fn names_fit_commands_and_metrics() {
+    let long = "x".repeat(65);
+    for (name, why) in [
+        (
+            "a/b",
+            "`a/b` is not a name, use letters, digits and . _ - : [ ]".to_owned(),
+        ),
+        ("", "is empty, write a name".to_owned()),
+        (
+            &long,
+            format!("`{long}` is too long a name, use at most 64 characters"),
+        ),
+    ] {
+        assert_eq!(
+            refusal(&web("web", name)),
+            format!("s.toml:2:8: service[0].name: {why}")
+        );
+        assert_eq!(
+            refusal(&format!("{WEB}name = '{name}'")),
+            format!("s.toml:10:8: service[0].backend[1].name: {why}")
+        );
+    }
+}
+
+#[test]
+fn listeners_are_addresses_that_clients_can_reach() {
+    let unreachable = "use an address that clients can be routed to";
+    for (listener, why) in [
+        (
+            "203.0.113.80:80",
+            "`203.0.113.80:80` names no protocol, write tcp://ADDRESS:PORT",
+        ),
+        (
+            "udp://203.0.113.80:53",
+            "udp is not supported yet, use tcp://",
+        ),
+        (
+            "http://203.0.113.80",
+            "protocol `http` is unknown, use tcp://",
+        ),
+        (
+            "tcp://203.0.113.80",
+            "`tcp://203.0.113.80` has no port, write it as in tcp://203.0.113.80:80",
+        ),
+        (
+            "tcp://203.0.113.80:0",
+            "port 0, every port, does not go with dnat: name one",
+        ),
+        (
+            "tcp://[2001:db8::1]:80",
+            "`[2001:db8::1]:80`: IPv6 is not supported yet",
+        ),
+        (
+            "tcp://[::ffff:192.0.2.1]:80",
+            "`[::ffff:192.0.2.1]:80` is an IPv4-mapped address, write 192.0.2.1",
+        ),
+        (
+            "tcp://www.example.com:80",
+            "`www.example.com:80` is not an IPv4 address, names are not resolved: write the address",
+        ),
+        (
+            "tcp://",
+            "`` is not an IPv4 address and port, write it as in 192.0.2.1:80",
+        ),
+        (
+            "tcp://203.0.113.80:65536",
+            "`203.0.113.80:65536` is not an IPv4 address and port, write it as in 192.0.2.1:80",
+        ),
+        (
+            "tcp://224.0.0.1:80",
+            &format!("224.0.0.1 is a multicast address, {unreachable}"),
+        ),
+        (
+            "tcp://255.255.255.255:80",
+            &format!("255.255.255.255 is the broadcast address, {unreachable}"),
+        ),
+        (
+            "tcp://0.0.0.0:80",
+            &format!("0.0.0.0 is the unspecified address, {unreachable}"),
+        ),
+        (
+            "tcp://0.1.2.3:80",
+            &format!(
+                "0.1.2.3 is in 0.0.0.0/8, which is never a destination (RFC 1122, section 3.2.1.3), {unreachable}"
+            ),
+        ),
+        (
+            "tcp://127.0.0.1:80",
+            &format!("127.0.0.1 is a loopback address, {unreachable}"),
+        ),
+        (
+            "tcp://169.254.1.1:80",
+            &format!("169.254.1.1 is link-local, {unreachable}"),
+        ),
+    ] {
+        assert_eq!(
+            refusal(&web("tcp://203.0.113.80:80", listener)),
+            format!("s.toml:3:11: service[0].listen[0]: {why}")
+        );
+    }
+}
+
+#[test]
+fn backends_are_addresses_that_packets_can_go_to() {
+    for (address, why) in [
+        (
+            "10.0.1.11:0",
+            "port 0, every port, does not go with dnat: name one",
+        ),
+        ("fd00::1", "`fd00::1`: IPv6 is not supported yet"),
+        ("[fd00::1]:80", "`[fd00::1]:80`: IPv6 is not supported yet"),
+        (
+            "::ffff:10.0.1.11",
+            "`::ffff:10.0.1.11` is an IPv4-mapped address, write 10.0.1.11",
+        ),
+        (
+            "web-1",
+            "`web-1` is not an IPv4 address, names are not resolved: write the address",
+        ),
+        (
+            "tcp://10.0.1.1:80",
+            "`tcp://10.0.1.1:80` is not a backend's address, write `10.0.1.1:80` alone",
+        ),
+        (
+            "127.0.0.1:80",
+            "127.0.0.1 is a loopback address, use an address of the backend",
+        ),
+        (
+            "224.0.0.1",
+            "224.0.0.1 is a multicast address, use an address of the backend",
+        ),
+        (
+            "10\\n",
+            "`10\\n` is not an IPv4 address and port, write it as in 192.0.2.1:80",
+        ),
+        (
+            "203.0.113.80:8080",
+            "203.0.113.80 is a VIP of service `web`, use the backend's own address",
+        ),
+    ] {
+        assert_eq!(
+            refusal(&web("10.0.1.11:8080", address)),
+            format!("s.toml:7:11: service[0].backend[0].address: {why}")
+        );
+    }
+}
+
+#[test]
+fn weights_are_small_numbers() {
+    for (weight, why) in [
+        ("257", "257 is out of range, use 0 to 256"),
+        ("-1", "-1 is out of range, use 0 to 256"),
+        ("'heavy'", "expected an integer, found a string"),
+    ] {
+        assert_eq!(
+            refusal(&format!("{WEB}weight = {weight}")),
+            format!("s.toml:10:10: service[0].backend[1].weight: {why}")
+        );
+    }
+    assert_eq!(
+        refusal(&format!("{WEB}backup = true")),
+        "s.toml:10:1: service[0].backend[1].backup: unknown key, known here: `name`, `address`, `weight`"
+    );
+}
+
+#[test]
+fn settings_of_a_service_are_what_exists_by_now() {
+    for (line, message) in [
+        (
+            "forward = 'dsr'",
+            "3:11: service[0].forward: `dsr` is not supported yet, use `dnat`",
+        ),
+        (
+            "forward = 'dant'",
+            "3:11: service[0].forward: `dant` is unknown, did you mean `dnat`?",
+        ),
+        (
+            "scheduler = 'random'",
+            "3:13: service[0].scheduler: `random` is not supported yet, use `maglev`",
+        ),
+        (
+            "tracking = 'always'",
+            "3:1: service[0].tracking: unknown key, known here: `name`, `listen`, `forward`, `scheduler`, `table_size`, `health`, `backend`",
+        ),
+        (
+            "table_size = 16380",
+            "3:14: service[0].table_size: 16380 is not a prime, use 16369 or 16381",
+        ),
+        (
+            "table_size = 1",
+            "3:14: service[0].table_size: 1 is out of range, use 2 to 67108864",
+        ),
+    ] {
+        let text = web("name = \"web\"", &format!("name = \"web\"\n{line}"));
+        assert_eq!(refusal(&text), format!("s.toml:{message}"));
+    }
+}
+
+#[test]
+fn a_table_has_a_slot_for_every_backend() {
+    let three = format!("{WEB}[[service.backend]]\naddress = '10.0.1.13'");
+    assert_eq!(
+        refusal(&three.replace("\"web\"", "\"web\"\ntable_size = 2")),
+        "s.toml:3:14: service[0].table_size: 2 slots do not go round for 3 backends, use a prime of at least 96"
+    );
+}
+
+#[test]
+fn health_checks_are_what_exists_by_now_and_can_end() {
+    for (lines, message) in [
+        (
+            "type = 'http'",
+            "5:8: service[0].health[0].type: `http` is not supported yet, use `tcp`",
+        ),
+        (
+            "type = 'tpc'",
+            "5:8: service[0].health[0].type: `tpc` is unknown, did you mean `tcp`?",
+        ),
+        (
+            "type = 'tcp'\npath = '/'",
+            "6:1: service[0].health[0].path: unknown key, known here: `type`, `interval`, `timeout`, `rise`, `fall`",
+        ),
+        (
+            "type = 'tcp'\ninterval = 1",
+            "6:12: service[0].health[0].interval: expected a duration in quotes such as \"1s\", found an integer",
+        ),
+        (
+            "type = 'tcp'\ninterval = '1'",
+            "6:12: service[0].health[0].interval: `1` is not a duration, write a number and its unit such as 500ms, 1s or 2m",
+        ),
+        (
+            "type = 'tcp'\ninterval = '2h'",
+            "6:12: service[0].health[0].interval: `2h` is out of range, use 1ms to 1h",
+        ),
+        (
+            "type = 'tcp'\ntimeout = '0s'",
+            "6:11: service[0].health[0].timeout: `0s` is out of range, use 1ms to 1h",
+        ),
+        (
+            "type = 'tcp'\ntimeout = '2s'",
+            "6:11: service[0].health[0].timeout: the timeout of 2s is longer than the interval of 1s, shorten it or check less often",
+        ),
+        (
+            "type = 'tcp'\ninterval = '100ms'",
+            "6:12: service[0].health[0].interval: the timeout of 500ms is longer than the interval of 100ms, shorten it or check less often",
+        ),
+        (
+            "type = 'tcp'\nrise = 0",
+            "6:8: service[0].health[0].rise: 0 is out of range, use 1 to 1000",
+        ),
+        (
+            "type = 'tcp'\nfall = 0",
+            "6:8: service[0].health[0].fall: 0 is out of range, use 1 to 1000",
+        ),
+        (
+            "type = 'tcp'\n[[service.health]]\ntype = 'tcp'",
+            "6:1: service[0].health[1]: more than one health check a service is not supported yet, keep one",
+        ),
+    ] {
+        assert_eq!(
+            refusal(&web("type = \"tcp\"", lines)),
+            format!("s.toml:{message}")
+        );
+    }
+    assert_eq!(
+        refusal(&web("[[service.health]]", "[service.health]")),
+        "s.toml:4:1: service[0].health: expected an array, found a table: write [[ ]], not [ ]"
+    );
+}

@@ -6,17 +6,20 @@ use std::{
     sync::Arc,
 };
 
-use super::service::Draft;
+use super::{
+    limits::{Bound, Bounds},
+    service::{Draft, DraftBackend},
+};
 use crate::{
     config::report::{Placed, Report, Spot},
-    model::{Backend, Limits, Listener},
+    model::{Backend, Listener},
 };
 
 /// Listeners that fit for each service of the limits.
 const LISTENERS_FOR_EACH: u64 = 8;
 
 /// All rules that look at more than one part. `None`: the limits themselves are wrong.
-pub(super) fn check(services: &[Draft], limits: Option<Limits>, report: &mut Report<'_>) {
+pub(super) fn check(services: &[Draft], bounds: Option<&Bounds>, report: &mut Report<'_>) {
     service_names(services, report);
     listeners(services, report);
     for service in services {
@@ -25,8 +28,8 @@ pub(super) fn check(services: &[Draft], limits: Option<Limits>, report: &mut Rep
     }
     no_vip_is_a_backend(services, report);
     replies_are_unambiguous(services, report);
-    if let Some(limits) = limits {
-        limits_hold(services, limits, report);
+    if let Some(bounds) = bounds {
+        limits_hold(services, bounds, report);
     }
 }
 
@@ -89,7 +92,8 @@ fn backends_differ(service: &Draft, report: &mut Report<'_>) {
         [listener] => Some(listener.value.address.port()),
         _ => None,
     };
-    for Placed { value, spot } in &service.backends {
+    for DraftBackend { backend, at_name } in &service.backends {
+        let Placed { value, spot } = backend;
         match addresses.entry((value.address, value.port.or(only))) {
             Entry::Vacant(new) => {
                 new.insert(spot);
@@ -106,7 +110,7 @@ fn backends_differ(service: &Draft, report: &mut Report<'_>) {
         }
         match names.entry(&value.name) {
             Entry::Vacant(new) => {
-                new.insert(spot);
+                new.insert(at_name);
             }
             Entry::Occupied(first) => {
                 let message = format!(
@@ -114,7 +118,7 @@ fn backends_differ(service: &Draft, report: &mut Report<'_>) {
                     value.name,
                     report.locate(first.get())
                 );
-                report.error(spot.clone(), message);
+                report.error(at_name.clone(), message);
             }
         }
     }
@@ -154,7 +158,8 @@ fn no_vip_is_a_backend(services: &[Draft], report: &mut Report<'_>) {
             vips.entry(listener.value.address.ip()).or_insert(service);
         }
     }
-    for Placed { value, spot } in services.iter().flat_map(|service| &service.backends) {
+    for DraftBackend { backend, .. } in services.iter().flat_map(|service| &service.backends) {
+        let Placed { value, spot } = backend;
         if let Some(service) = vips.get(&value.address) {
             let message = format!(
                 "{} is a VIP of service `{}`, use the backend's own address",
@@ -171,7 +176,8 @@ fn replies_are_unambiguous(services: &[Draft], report: &mut Report<'_>) {
     let mut seen: HashMap<SocketAddr, (&Draft, &Spot)> = HashMap::new();
     for service in services {
         for listener in &service.listeners {
-            for Placed { value, spot } in &service.backends {
+            for DraftBackend { backend, .. } in &service.backends {
+                let Placed { value, spot } = backend;
                 let target = target(value, &listener.value);
                 match seen.entry(target) {
                     Entry::Vacant(new) => {
@@ -197,69 +203,31 @@ fn replies_are_unambiguous(services: &[Draft], report: &mut Report<'_>) {
     }
 }
 
-fn limits_hold(services: &[Draft], limits: Limits, report: &mut Report<'_>) {
-    let Limits {
+fn limits_hold(services: &[Draft], bounds: &Bounds, report: &mut Report<'_>) {
+    let sum = |count: fn(&Draft) -> usize| services.iter().map(count).sum::<usize>();
+    let slots = services.iter().map(|s| u64::from(s.table_size)).sum();
+    let Bounds {
         services: max_services,
         backends: max_backends,
         slots: max_slots,
-    } = limits;
-    let max_listeners = u64::from(max_services) * LISTENERS_FOR_EACH;
-    let parts = |count: fn(&Draft) -> usize| {
-        services.iter().map(move |service| Part {
-            count: u64::try_from(count(service)).unwrap_or(u64::MAX),
-            spot: &service.name.spot,
-        })
-    };
-    let slots = services.iter().map(|service| Part {
-        count: service.table_size.value.into(),
-        spot: &service.table_size.spot,
-    });
-    let listeners = parts(|service| service.listeners.len());
-    let backends = parts(|service| service.backends.len());
-    sum_holds(
-        "services",
-        parts(|_| 1),
-        max_services.into(),
-        "services",
-        report,
-    );
-    sum_holds("listeners", listeners, max_listeners, "services", report);
-    sum_holds(
-        "backends",
-        backends,
-        max_backends.into(),
-        "backends",
-        report,
-    );
-    sum_holds("slots", slots, max_slots.into(), "slots", report);
-}
-
-/// What one service adds to a sum.
-struct Part<'s> {
-    count: u64,
-    spot: &'s Spot,
-}
-
-/// Reports once, at the service that goes beyond.
-fn sum_holds<'s>(
-    what: &str,
-    parts: impl Iterator<Item = Part<'s>>,
-    most: u64,
-    key: &str,
-    report: &mut Report<'_>,
-) {
-    let mut sum = 0_u64;
-    let mut beyond = None;
-    for Part { count, spot } in parts {
-        sum = sum.saturating_add(count);
+    } = bounds;
+    let mut hold = |what: &str, sum: u64, most: u64, bound: &Bound, field: &str| {
         if sum > most {
-            beyond.get_or_insert(spot);
+            let message =
+                format!("all services together have {sum} {what}, it allows {most}: raise it");
+            report.error_or_absence(bound.spot.as_ref(), field, &message);
         }
-    }
-    if let Some(spot) = beyond {
-        let message = format!(
-            "all services together have {sum} {what}, the limits allow {most}: raise limits.{key}"
-        );
-        report.error(spot.clone(), message);
-    }
+    };
+    let wide = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let most = u64::from(max_services.most);
+    let field = "limits.services";
+    hold("services", wide(services.len()), most, max_services, field);
+    let listeners = wide(sum(|s| s.listeners.len()));
+    let most = most * LISTENERS_FOR_EACH;
+    hold("listeners", listeners, most, max_services, field);
+    let backends = wide(sum(|s| s.backends.len()));
+    let most = max_backends.most.into();
+    hold("backends", backends, most, max_backends, "limits.backends");
+    let most = max_slots.most.into();
+    hold("slots", slots, most, max_slots, "limits.slots");
 }

@@ -57,15 +57,15 @@ fn one(raw: Placed<RawHealth>, report: &mut Report<'_>) -> HealthCheck {
     } = raw;
     let file = spot.file;
 
-    let mut probe = Probe::Tcp;
-    match r#type.map(|raw| file.place(raw)) {
-        None => report.missing(&spot, "type", "missing, write type = \"tcp\""),
-        Some(word) => {
-            if let Some(Type::Tcp) = TYPE.read(&word, report) {
-                probe = Probe::Tcp;
-            }
+    let probe = match r#type.map(|raw| file.place(raw)) {
+        Some(word) => match TYPE.read(&word, report) {
+            Some(Type::Tcp) | None => Probe::Tcp,
+        },
+        None => {
+            report.missing(&spot, "type", "missing, write type = \"tcp\"");
+            Probe::Tcp
         }
-    }
+    };
 
     let interval = interval.map(|raw| file.place(raw));
     let timeout = timeout.map(|raw| file.place(raw));

@@ -19,10 +19,10 @@ pub use interface::interface_name;
 pub(super) use daemon::default_daemon;
 
 use super::{
-    raw::{RawConfig, RawService},
+    raw::{RawConfig, RawLimits, RawService},
     report::{FileId, Placed, Report},
 };
-use crate::model::Model;
+use crate::model::{Limits, Model};
 
 /// The model of what the main file and all files' services say.
 pub(super) fn model(
@@ -38,18 +38,19 @@ pub(super) fn model(
         service: _,
     } = main;
     let file = FileId(0);
-    let daemon = daemon::daemon(daemon.map(|raw| file.place(raw)), report);
-    let limits = limits::limits(limits.map(|raw| file.place(raw)), report);
-    let interfaces = interface.into_iter().map(|raw| file.place(raw)).collect();
+    let daemon = daemon::daemon(daemon.map(|raw| file.section(raw)), report);
+    let limits = limits.map_or_else(RawLimits::default, |raw| file.section(raw).value);
+    let bounds = limits::bounds(limits, report);
+    let interfaces = interface.into_iter().map(|raw| file.section(raw)).collect();
     let interfaces = interface::interfaces(interfaces, report);
     let drafts: Vec<_> = services
         .into_iter()
         .map(|raw| service::service(raw, report))
         .collect();
-    across::check(&drafts, limits, report);
+    across::check(&drafts, bounds.as_ref(), report);
     Model {
         daemon,
-        limits: limits.unwrap_or_default(),
+        limits: bounds.map_or_else(Limits::default, |bounds| bounds.limits()),
         interfaces,
         services: drafts.into_iter().map(|draft| draft.finish()).collect(),
     }

@@ -45,12 +45,20 @@ pub(super) struct Draft {
     pub(super) name: Placed<Arc<str>>,
     /// Those that are right.
     pub(super) listeners: Vec<Placed<Listener>>,
-    /// Those that are right, at their address.
-    pub(super) backends: Vec<Placed<Backend>>,
-    /// At the service itself where it is the default.
-    pub(super) table_size: Placed<u32>,
+    /// Those that are right.
+    pub(super) backends: Vec<DraftBackend>,
+    /// The default where it is wrong.
+    pub(super) table_size: u32,
     forward: Forward,
     health: Option<HealthCheck>,
+}
+
+/// A backend that still knows where it stands.
+pub(super) struct DraftBackend {
+    /// Itself, at its address.
+    pub(super) backend: Placed<Backend>,
+    /// Where its name comes from: that, or its address.
+    pub(super) at_name: Spot,
 }
 
 impl Draft {
@@ -68,9 +76,9 @@ impl Draft {
             name: name.value,
             listeners: listeners.into_iter().map(|l| l.value).collect(),
             forward,
-            table_size: table_size.value,
+            table_size,
             health,
-            backends: backends.into_iter().map(|b| b.value).collect(),
+            backends: backends.into_iter().map(|b| b.backend.value).collect(),
         }
     }
 }
@@ -118,21 +126,28 @@ pub(super) fn service(raw: Placed<RawService>, report: &mut Report<'_>) -> Draft
         // There is one, so the model has no field for it.
         let _: Option<Scheduler> = SCHEDULER.read(&file.place(raw), report);
     }
-    let health = health.into_iter().map(|raw| file.place(raw)).collect();
+    let health = health.into_iter().map(|raw| file.section(raw)).collect();
     let health = health::health(health, report);
-    let backend = backend.into_iter().map(|raw| file.place(raw)).collect();
+    let backend = backend.into_iter().map(|raw| file.section(raw)).collect();
     let backends = backends(backend, &listeners, report);
-    let written = table_size.map(|raw| file.place(raw));
-    let table_size = match &written {
-        Some(raw) => raw.with(table_size_of(raw, report)),
-        None => Placed {
-            value: DEFAULT_TABLE_SIZE,
-            spot: spot.clone(),
-        },
+    let table_size = match table_size.map(|raw| file.place(raw)) {
+        Some(raw) => {
+            let size = table_size_of(&raw, report);
+            fits(size, &raw.spot, "", backends.len(), report);
+            size
+        }
+        None => {
+            fits(
+                DEFAULT_TABLE_SIZE,
+                &spot,
+                "table_size",
+                backends.len(),
+                report,
+            );
+            DEFAULT_TABLE_SIZE
+        }
     };
-    let key = if written.is_some() { "" } else { "table_size" };
-    fits(&table_size, key, backends.len(), report);
-    if backends.iter().all(|backend| backend.value.weight == 0) {
+    if backends.iter().all(|b| b.backend.value.weight == 0) {
         let why = if backends.is_empty() {
             "has no backend"
         } else {
@@ -190,11 +205,10 @@ fn table_size_of(raw: &Placed<i64>, report: &mut Report<'_>) -> u32 {
     size
 }
 
-/// `key` is empty where the file says how large the table is.
-fn fits(table_size: &Placed<u32>, key: &str, backends: usize, report: &mut Report<'_>) {
-    let Placed { value: slots, spot } = table_size;
+/// `spot` is the size's, or the service's that lacks the `key`.
+fn fits(slots: u32, spot: &Spot, key: &str, backends: usize, report: &mut Report<'_>) {
     let enough = backends.saturating_mul(SLOTS_FOR_EACH);
-    let slots_given = usize::try_from(*slots).unwrap_or(usize::MAX);
+    let slots_given = usize::try_from(slots).unwrap_or(usize::MAX);
     if backends > MAX_BACKENDS {
         let message =
             format!("{backends} backends, a service has at most {MAX_BACKENDS}: split it");
@@ -217,7 +231,7 @@ fn backends(
     raws: Vec<Placed<RawBackend>>,
     listeners: &[Placed<Listener>],
     report: &mut Report<'_>,
-) -> Vec<Placed<Backend>> {
+) -> Vec<DraftBackend> {
     raws.into_iter()
         .filter_map(|raw| backend(raw, listeners, report))
         .collect()
@@ -227,7 +241,7 @@ fn backend(
     raw: Placed<RawBackend>,
     listeners: &[Placed<Listener>],
     report: &mut Report<'_>,
-) -> Option<Placed<Backend>> {
+) -> Option<DraftBackend> {
     let Placed { value: raw, spot } = raw;
     let RawBackend {
         name,
@@ -236,7 +250,7 @@ fn backend(
     } = raw;
     let file = spot.file;
 
-    let name = name.map(|raw| words::name(file.place(raw), report).value);
+    let name = name.map(|raw| words::name(file.place(raw), report));
     let weight = weight
         .and_then(|raw| number(&file.place(raw), 0..=MAX_WEIGHT, report))
         .and_then(|weight| u16::try_from(weight).ok())
@@ -268,9 +282,10 @@ fn backend(
         port: endpoint.port,
         weight,
     };
-    backend.name = match name {
-        Some(name) => Arc::from(name),
-        None => Arc::from(backend.to_string()),
-    };
-    Some(text.with(backend))
+    let name = name.unwrap_or_else(|| text.with(backend.to_string()));
+    backend.name = Arc::from(name.value);
+    Some(DraftBackend {
+        backend: text.with(backend),
+        at_name: name.spot,
+    })
 }

@@ -63,7 +63,7 @@ pub(super) fn name(name: Placed<String>, report: &mut Report<'_>) -> Placed<Stri
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-:[]".contains(c);
     let Placed { value, spot } = &name;
     if value.is_empty() {
-        report.error(spot.clone(), "is empty, give it a name or leave it out");
+        report.error(spot.clone(), "is empty, write a name");
     } else if value.len() > MAX_NAME {
         let message = format!(
             "{} is too long a name, use at most {MAX_NAME} characters",

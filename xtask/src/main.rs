@@ -1,2 +1,69 @@
-//! Every command that a developer of Sluice runs.
-fn main() {}
+//! `cargo xtask`: every command that a developer of Sluice runs.
+//!
+//! Exit codes: 0 done, 1 failed, 2 usage.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod commands;
+mod host;
+mod step;
+
+use commands::{clean, lint, playground, run, setup, test};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about,
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run Sluice: in a playground on this machine, or on a real interface
+    Run(run::Args),
+    /// Kill, stop or revive a backend of the running playground
+    Playground(playground::Args),
+    /// Run the tests (all of them unless told which)
+    Test(test::Args),
+    /// Check formatting, clippy, docs and dependencies
+    Lint,
+    /// Install what builds need: toolchain component and BPF linker
+    Setup,
+    /// Remove everything that was built, and report what else was left behind
+    Clean,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Playground(args) => playground::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Lint => lint::run(),
+        Command::Setup => setup::run(),
+        Command::Clean => clean::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

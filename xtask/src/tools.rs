@@ -17,6 +17,12 @@ pub const BPF_LINKER: Tool = Tool {
     version: "0.10.3",
 };
 
+/// Checks licences, sources and duplicates of the dependencies by `deny.toml`.
+pub const CARGO_DENY: Tool = Tool {
+    name: "cargo-deny",
+    version: "0.20.2",
+};
+
 /// A program on crates.io whose package and binary have the same name.
 #[derive(Debug, Clone, Copy)]
 pub struct Tool {
@@ -63,7 +69,9 @@ impl Tool {
         Ok(Ensured::Installed)
     }
 
-    fn is_installed(&self, workspace: &Workspace) -> bool {
+    /// Whether this very version is there.
+    #[must_use]
+    pub fn is_installed(&self, workspace: &Workspace) -> bool {
         Command::new(self.path(workspace))
             .arg("--version")
             .output()

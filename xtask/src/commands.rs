@@ -1,0 +1,8 @@
+//! A module a subcommand.
+
+pub(crate) mod clean;
+pub(crate) mod lint;
+pub(crate) mod playground;
+pub(crate) mod run;
+pub(crate) mod setup;
+pub(crate) mod test;

@@ -1,0 +1,128 @@
+//! `run`: sets up, builds as the user, and becomes the playground or, with `--interface`, the
+//! daemon, as root.
+
+use anyhow::Result;
+use xtask::workspace::Workspace;
+
+use crate::{
+    commands::setup,
+    host::{self, Elevation},
+    step,
+};
+
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Args {
+    /// Balance on this interface instead of in a playground (may be repeated)
+    #[arg(long = "interface", value_name = "NAME", conflicts_with_all = ["backends", "duration"])]
+    interfaces: Vec<String>,
+    /// The config to run on the interface; without one everything passes and is counted
+    #[arg(long, value_name = "FILE", requires = "interfaces")]
+    config: Option<String>,
+    /// How many backends the playground has
+    #[arg(long, value_name = "N")]
+    backends: Option<u16>,
+    /// End the playground by itself, for example after 10s
+    #[arg(long, value_name = "TIME")]
+    duration: Option<String>,
+    /// Optimise the daemon too; the XDP program always is
+    #[arg(long)]
+    release: bool,
+}
+
+/// Returns only on failure.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let workspace = Workspace::find()?;
+    let elevation = Elevation::acquire()?;
+    setup::ensure(&workspace)?;
+    let mut build = host::cargo(&workspace);
+    build.args(build_arguments(args.release));
+    step::run("build", &mut build)?;
+    host::ensure_bpffs(elevation)?;
+    let (program, arguments) = what_to_run(args);
+    elevation.exec(&host::programs(args.release)?.join(program), &arguments)
+}
+
+fn build_arguments(release: bool) -> Vec<&'static str> {
+    let mut arguments = vec![
+        "build",
+        "--package",
+        "lb-userspace",
+        "--package",
+        "sluice-tests",
+    ];
+    arguments.extend(["--bin", "sluice", "--bin", "playground"]);
+    arguments.extend(release.then_some("--release"));
+    arguments
+}
+
+fn what_to_run(args: &Args) -> (&'static str, Vec<String>) {
+    let Args {
+        interfaces,
+        config,
+        backends,
+        duration,
+        release: _,
+    } = args;
+    let mut arguments = vec!["run".to_owned()];
+    let mut option =
+        |name: &str, value: &str| arguments.extend([name.to_owned(), value.to_owned()]);
+    for interface in interfaces {
+        option("--interface", interface);
+    }
+    if let Some(config) = config {
+        option("--config", config);
+    }
+    if let Some(backends) = backends {
+        option("--backends", &backends.to_string());
+    }
+    if let Some(duration) = duration {
+        option("--duration", duration);
+    }
+    (
+        if interfaces.is_empty() {
+            "playground"
+        } else {
+            "sluice"
+        },
+        arguments,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_an_interface_the_playground_runs() {
+        let args = Args {
+            backends: Some(4),
+            duration: Some("10s".into()),
+            ..Args::default()
+        };
+        let (program, arguments) = what_to_run(&args);
+        assert_eq!(program, "playground");
+        assert_eq!(arguments.join(" "), "run --backends 4 --duration 10s");
+    }
+
+    #[test]
+    fn with_an_interface_the_daemon_runs() {
+        let args = Args {
+            interfaces: vec!["eth0".into(), "eth1".into()],
+            config: Some("my.toml".into()),
+            ..Args::default()
+        };
+        let (program, arguments) = what_to_run(&args);
+        assert_eq!(program, "sluice");
+        assert_eq!(
+            arguments.join(" "),
+            "run --interface eth0 --interface eth1 --config my.toml"
+        );
+    }
+
+    #[test]
+    fn release_builds_the_same_programs() {
+        let dev = build_arguments(false);
+        let release = build_arguments(true);
+        assert_eq!(release.strip_prefix(&dev[..]), Some(&["--release"][..]));
+    }
+}

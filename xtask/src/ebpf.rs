@@ -83,7 +83,7 @@ fn flags(workspace: &Workspace, arch: &str) -> Vec<OsString> {
         "-Ctarget-cpu=v3".into(),
         // Headers behind a 14-byte Ethernet header are never aligned. The kernel allows such loads
         // where the processor does; without this each field is read byte by byte.
-        "-Ctarget-feature=+allows-misaligned-mem-access".into(),
+        "-Clink-arg=--cpu-features=+allows-misaligned-mem-access".into(),
         "-Cdebuginfo=2".into(),
         linker,
         "-Clink-arg=--btf".into(),

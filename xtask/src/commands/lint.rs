@@ -72,14 +72,14 @@ fn checks(workspace: &Workspace) -> Vec<(&'static str, Command)> {
     deny.args(["--workspace", "check", "bans", "licenses", "sources"]);
     vec![
         ("fmt", user_space(&["fmt", "--all", "--check"])),
-        ("clippy, user space", user_space(&clippy)),
+        ("clippy (user space)", user_space(&clippy)),
         (
-            "clippy, XDP program",
+            "clippy (XDP program)",
             xdp("clippy", &["--", "-D", "warnings"]),
         ),
-        ("docs, user space", strict_docs(user_space(&doc))),
+        ("docs (user space)", strict_docs(user_space(&doc))),
         (
-            "docs, XDP program",
+            "docs (XDP program)",
             strict_docs(xdp("doc", &["--no-deps", "--document-private-items"])),
         ),
         ("dependencies", deny),

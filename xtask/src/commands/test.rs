@@ -62,6 +62,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let files = Files::find(workspace.root())?;
     let needs_root = kinds.iter().any(|kind| *kind != Kind::Unit);
     let elevation = needs_root.then(Elevation::acquire).transpose()?;
+    // Before anything is built: a kind without a test file is an error.
+    let runs = kinds
+        .into_iter()
+        .map(|kind| Ok((kind, cargo_arguments(kind, &files, elevation)?)))
+        .collect::<Result<Vec<_>>>()?;
     setup::ensure(&workspace)?;
     // Programs as well: the system tests start them.
     let mut build = host::cargo(&workspace);
@@ -76,20 +81,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         host::ensure_bpffs(elevation)?;
     }
 
+    let ci = env::var_os("CI").is_some();
     let mut parts = Vec::new();
     let mut failed = false;
-    for kind in kinds {
+    for (kind, commands) in runs {
         let mut tally = Tally::default();
-        for arguments in cargo_arguments(kind, &files, elevation)? {
+        for arguments in commands {
             let mut cargo = host::cargo(&workspace);
             cargo.args(arguments).args(&args.passed_on);
             tally += run_counted(kind.name(), &mut cargo)?;
         }
-        failed |= !is_good(
-            &tally,
-            !args.passed_on.is_empty(),
-            env::var_os("CI").is_some(),
-        );
+        failed |= !is_good(&tally, !args.passed_on.is_empty(), ci);
         parts.push(format!("{} {tally}", kind.name()));
     }
     let verdict = if failed { "FAILED" } else { "ok" };

@@ -1,1 +1,53 @@
 //! Plans: what to write into the maps, in which order.
+//!
+//! Pure: the desired state ([`Desired`]: model, health, next hops) and what the maps hold ([`Image`])
+//! in, a [`Plan`] out. No clock, no I/O. `controller` calls [`reconcile`], `dataplane` applies the plan
+//! and its image mirrors every write that was made.
+//!
+//! - [`seed`], [`maglev`]: from the configured seed and the eligible backends to a table.
+//! - [`image`], [`adopt`]: what the maps hold, mirrored or read back.
+//! - [`reconcile()`]: `claims` gives each service its id, `seating` each backend its index, `draft` a
+//!   service its table and record, `vips` and `replies` compare keys, `stages` puts all into order.
+//! - [`status`]: what the image says of a configured service.
+//!
+//! **Invariant:** after every single write of a plan, a slot that packets reach names the backend that
+//! it was written for or none. Nothing is freed, and no key gets another value, without a barrier since
+//! packets could last reach it.
+
+pub mod adopt;
+pub mod capacity;
+pub mod desired;
+pub mod endpoint;
+pub mod errors;
+pub mod image;
+pub mod index;
+pub mod maglev;
+pub mod seed;
+pub mod status;
+pub mod writes;
+
+mod alloc;
+mod claims;
+mod draft;
+mod reconcile;
+mod replies;
+mod seating;
+mod stages;
+mod vips;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    adopt::{AdoptError, RawMaps},
+    capacity::Capacity,
+    desired::{Desired, View},
+    endpoint::Endpoint,
+    errors::{Limit, PlanError},
+    image::{Held, Image},
+    index::{BackendIndex, Range, RecordIndex, SlotIndex},
+    reconcile::reconcile,
+    seed::{Seed, TableKey},
+    status::{BackendStatus, ServiceStatus, SlotCounts},
+    writes::{Phase, Plan, Summary, Write},
+};

@@ -1,0 +1,67 @@
+//! Which id each service has: the one that a listener of it already has, or a free one.
+
+use std::collections::BTreeSet;
+
+use lb_common::abi::service::ServiceId;
+
+use super::{
+    alloc::Space,
+    desired::vip_key,
+    errors::{Limit, PlanError},
+    image::Image,
+};
+use crate::model::{Model, Service};
+
+/// A service and its id.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim<'a> {
+    pub(super) service: &'a Service,
+    pub(super) id: ServiceId,
+}
+
+/// Claims an id for every service, in the model's order. Where services were split or merged, the
+/// first that claims an id has it.
+pub(super) fn claim<'a>(
+    model: &'a Model,
+    image: &Image,
+    space: &mut Space,
+) -> Result<Vec<Claim<'a>>, PlanError> {
+    let mut claimed = BTreeSet::new();
+    let mut found = Vec::with_capacity(model.services.len());
+    for service in &model.services {
+        let id = published(service, image, &claimed)?;
+        claimed.extend(id);
+        found.push(id);
+    }
+    model
+        .services
+        .iter()
+        .zip(found)
+        .map(|(service, found)| {
+            let id = found
+                .or_else(|| space.service())
+                .ok_or_else(|| PlanError::Full {
+                    service: service.name.clone(),
+                    what: "service id",
+                    needed: 1,
+                    limit: Limit::Services,
+                    have: model.limits.services,
+                })?;
+            Ok(Claim { service, id })
+        })
+        .collect()
+}
+
+fn published(
+    service: &Service,
+    image: &Image,
+    claimed: &BTreeSet<ServiceId>,
+) -> Result<Option<ServiceId>, PlanError> {
+    for listener in &service.listeners {
+        let id = image.vips().get(&vip_key(service, listener)?);
+        if let Some(id) = id.filter(|id| !claimed.contains(id) && image.service(**id).is_some()) {
+            return Ok(Some(*id));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,1 @@
+//! Maps of a daemon that died.

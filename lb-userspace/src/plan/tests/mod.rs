@@ -1,0 +1,7 @@
+//! Whole plans: examples, and random sequences against what must hold after every write.
+
+mod adoption;
+mod behaviour;
+mod fixture;
+mod random;
+mod world;

@@ -1,0 +1,231 @@
+//! Random sequences of models and views.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use lb_common::abi::backend::NextHop;
+use proptest::{collection::vec, prelude::*};
+
+use super::{
+    fixture::{listener, model},
+    world::World,
+};
+use crate::{
+    model::{Backend, BackendKey, Forward, Health, Model, Service},
+    plan::{PlanError, View},
+};
+
+/// Two VIPs with the same three ports each: services may not have a port twice, since replies tell
+/// the VIP by it.
+const VIPS: [&str; 6] = [
+    "10.9.0.1:80",
+    "10.9.0.1:81",
+    "10.9.0.1:82",
+    "10.9.0.2:80",
+    "10.9.0.2:81",
+    "10.9.0.2:82",
+];
+const SIZES: [u32; 4] = [7, 31, 61, 127];
+const BACKENDS: usize = 26;
+/// Owners above are nobody.
+const SERVICES: u8 = 3;
+
+#[derive(Clone, Debug)]
+struct Step {
+    vip_owners: Vec<u8>,
+    sizes: Vec<u8>,
+    backends: Vec<AnyBackend>,
+    reversed: bool,
+    /// Of the plan's writes, how many are made before the daemon dies; above 100: it lives.
+    per_cent: u8,
+}
+
+#[derive(Clone, Debug)]
+struct AnyBackend {
+    owner: u8,
+    weight: u16,
+    health: Health,
+    resolved: u8,
+    fixed_port: bool,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let backend = (
+        0..SERVICES + 2,
+        prop_oneof![4 => 1_u16..4, 1 => Just(0)],
+        prop_oneof![
+            4 => Just(Health::Up),
+            1 => Just(Health::Down),
+            1 => Just(Health::Unknown),
+        ],
+        0_u8..4,
+        proptest::bool::weighted(0.8),
+    )
+        .prop_map(|(owner, weight, health, resolved, fixed_port)| AnyBackend {
+            owner,
+            weight,
+            health,
+            resolved,
+            fixed_port,
+        });
+    (
+        vec(0..SERVICES + 1, VIPS.len()),
+        vec(0..SIZES.len() as u8, usize::from(SERVICES)),
+        vec(backend, 0..=BACKENDS),
+        any::<bool>(),
+        0_u8..250,
+    )
+        .prop_map(|(vip_owners, sizes, backends, reversed, per_cent)| Step {
+            vip_owners,
+            sizes,
+            backends,
+            reversed,
+            per_cent,
+        })
+}
+
+/// A step that differs from the last one in a few places only.
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    vec((step(), 0_u8..16), 1..7).prop_map(|steps| {
+        let mut last: Option<Step> = None;
+        let mut out = Vec::new();
+        for (mut step, keep) in steps {
+            if let Some(last) = &last {
+                if keep & 1 != 0 {
+                    step.vip_owners.clone_from(&last.vip_owners);
+                }
+                if keep & 2 != 0 {
+                    step.sizes.clone_from(&last.sizes);
+                }
+                if keep & 4 != 0 {
+                    for (new, old) in step.backends.iter_mut().zip(&last.backends) {
+                        (new.owner, new.fixed_port) = (old.owner, old.fixed_port);
+                    }
+                }
+            }
+            last = Some(step.clone());
+            out.push(step);
+        }
+        out
+    })
+}
+
+impl Step {
+    fn model(&self) -> Model {
+        let mut services: Vec<Service> = (0..SERVICES).map(|n| self.service(n)).collect();
+        services.retain(|service| !service.listeners.is_empty());
+        if self.reversed {
+            services.reverse();
+        }
+        model(services)
+    }
+
+    fn service(&self, number: u8) -> Service {
+        let mut listeners = Vec::new();
+        for (vip, owner) in VIPS.iter().zip(&self.vip_owners) {
+            let vip = listener(vip);
+            let port = vip.address.port();
+            if *owner == number
+                && listeners
+                    .iter()
+                    .all(|l: &crate::model::Listener| l.address.port() != port)
+            {
+                listeners.push(vip);
+            }
+        }
+        let single = listeners.len() == 1;
+        Service {
+            name: format!("s{number}").into(),
+            forward: Forward::Dnat,
+            table_size: SIZES[usize::from(self.sizes[usize::from(number)])],
+            health: None,
+            backends: self
+                .backends
+                .iter()
+                .enumerate()
+                .filter(|(_, backend)| backend.owner == number)
+                .map(|(n, backend)| backend.at(n, single))
+                .collect(),
+            listeners,
+        }
+    }
+
+    fn views(&self, model: &Model) -> BTreeMap<BackendKey, View> {
+        let mut views = BTreeMap::new();
+        for service in &model.services {
+            for backend in &service.backends {
+                let IpIndex(n) = IpIndex::of(backend);
+                let AnyBackend {
+                    health, resolved, ..
+                } = self.backends[n];
+                let next_hop = (resolved > 0)
+                    .then(|| NextHop::new([2, 0, 0, 0, resolved, 1], u16::from(resolved)));
+                views.insert(service.key(backend), View { health, next_hop });
+            }
+        }
+        views
+    }
+}
+
+impl AnyBackend {
+    fn at(&self, n: usize, single: bool) -> Backend {
+        let address = Ipv4Addr::new(10, 0, 0, n as u8);
+        Backend {
+            name: address.to_string().into(),
+            address: address.into(),
+            port: (self.fixed_port && single).then_some(8080),
+            weight: self.weight,
+        }
+    }
+}
+
+struct IpIndex(usize);
+
+impl IpIndex {
+    fn of(backend: &Backend) -> Self {
+        match backend.address {
+            std::net::IpAddr::V4(address) => Self(usize::from(address.octets()[3])),
+            std::net::IpAddr::V6(_) => unreachable!("only IPv4 is generated"),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn any_change_keeps_every_packet_right_after_every_write(steps in steps()) {
+        let mut world = World::new(&model(Vec::new()));
+        for step in steps {
+            let model = step.model();
+            let views = step.views(&model);
+            match world.plan(&model, &views) {
+                Ok(plan) => {
+                    world.apply(&plan, usize::MAX);
+                    world.check_reached(&model, &views);
+                    prop_assert_eq!(plan.is_empty(), plan.phases.is_empty());
+                }
+                Err(error) => prop_assert!(matches!(error, PlanError::Full { .. }), "{}", error),
+            }
+        }
+    }
+
+    #[test]
+    fn a_daemon_that_dies_anywhere_is_taken_over(steps in steps()) {
+        let mut world = World::new(&model(Vec::new()));
+        for step in steps {
+            let model = step.model();
+            let views = step.views(&model);
+            let Ok(plan) = world.plan(&model, &views) else { continue };
+            let writes = plan.summary().writes;
+            world.apply(&plan, writes * usize::from(step.per_cent) / 100);
+            if step.per_cent < 200 {
+                world.image = world.read_back();
+                world.barrier();
+            }
+            if let Ok(plan) = world.plan(&model, &views) {
+                world.apply(&plan, usize::MAX);
+                world.check_reached(&model, &views);
+            }
+        }
+    }
+}

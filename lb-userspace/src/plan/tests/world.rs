@@ -1,0 +1,285 @@
+//! Maps as the kernel would have them, written one write at a time, with everything that must hold
+//! for the packets in between.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lb_common::abi::{
+    backend::{Backend, BackendState, NextHop},
+    reply::ReplyV4,
+    service::{ServiceId, ServiceRecord, ServiceRef},
+    slot::Slot,
+    vip::VipKeyV4,
+};
+
+use crate::{
+    model::{BackendKey, Model},
+    plan::{
+        BackendIndex, Capacity, Desired, Endpoint, Image, Plan, PlanError, Range, RawMaps, Seed,
+        View, Write, maglev, reconcile,
+    },
+};
+
+type Views = BTreeMap<BackendKey, View>;
+
+/// The maps, the image of them, and what packets may still be using.
+pub(super) struct World {
+    pub(super) image: Image,
+    pub(super) seed: Seed,
+    vips: BTreeMap<VipKeyV4, ServiceId>,
+    services: Vec<ServiceRef>,
+    records: Vec<ServiceRecord>,
+    slots: Vec<Slot>,
+    backends: Vec<Backend>,
+    replies: BTreeMap<VipKeyV4, ReplyV4>,
+    /// Whom a slot was written for; forgotten when the slot is written.
+    written_for: BTreeMap<u32, Identity>,
+    /// What a packet may hold that began since the last barrier.
+    held: Held,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    endpoint: Endpoint,
+    generation: u16,
+}
+
+#[derive(Default)]
+struct Held {
+    records: BTreeSet<u32>,
+    backends: BTreeSet<u32>,
+    deleted_keys: bool,
+}
+
+impl World {
+    pub(super) fn new(model: &Model) -> Self {
+        let capacity = Capacity::from(&model.limits);
+        Self {
+            image: Image::default(),
+            seed: Seed::derive(None),
+            vips: BTreeMap::new(),
+            services: vec![ServiceRef::NONE; capacity.services as usize],
+            records: vec![ServiceRecord::default(); capacity.records as usize],
+            slots: vec![Slot::UNSET; capacity.slots as usize],
+            backends: vec![Backend::default(); capacity.backends as usize],
+            replies: BTreeMap::new(),
+            written_for: BTreeMap::new(),
+            held: Held::default(),
+        }
+    }
+
+    pub(super) fn plan(&self, model: &Model, views: &Views) -> Result<Plan, PlanError> {
+        let seed = &self.seed;
+        let desired = Desired { model, views, seed };
+        reconcile(&desired, &self.image)
+    }
+
+    /// Plans, applies, and checks that what is wanted is there.
+    pub(super) fn reach(&mut self, model: &Model, views: &Views) -> Plan {
+        let plan = self.plan(model, views).unwrap();
+        self.apply(&plan, usize::MAX);
+        self.check_reached(model, views);
+        plan
+    }
+
+    /// Applies the first `most` writes of a plan.
+    pub(super) fn apply(&mut self, plan: &Plan, most: usize) {
+        let mut left = most;
+        for (number, phase) in plan.phases.iter().enumerate() {
+            if number > 0 {
+                self.barrier();
+            }
+            for write in &phase.0 {
+                if left == 0 {
+                    return;
+                }
+                left -= 1;
+                self.write(write);
+                self.image.apply(write);
+                self.check_packets(write);
+            }
+        }
+    }
+
+    pub(super) fn barrier(&mut self) {
+        self.held = Held::default();
+        self.check_packets(&Write::ResetCounters {
+            index: BackendIndex(0),
+        });
+    }
+
+    /// The image that a new daemon would read.
+    pub(super) fn read_back(&self) -> Image {
+        Image::from_maps(RawMaps {
+            vips: self.vips.clone(),
+            services: &self.services,
+            records: &self.records,
+            slots: &self.slots,
+            backends: &self.backends,
+            replies: self.replies.clone(),
+        })
+        .unwrap()
+    }
+
+    fn write(&mut self, write: &Write) {
+        match write {
+            Write::Backend { index, entry } => {
+                self.assert_unused(*index, write);
+                let state = BackendState(self.backends[index.0 as usize].state);
+                assert!(!state.is_in_use(), "{write:?} over an entry in use");
+                self.backends[index.0 as usize] = **entry;
+            }
+            Write::BackendState { index, state } => {
+                if !state.is_in_use() {
+                    self.assert_unused(*index, write);
+                }
+                self.backends[index.0 as usize].state = state.0;
+            }
+            Write::NextHop { index, next_hop } => {
+                assert!(next_hop.is_resolved());
+                self.backends[index.0 as usize].next_hop = next_hop.0;
+            }
+            Write::ResetCounters { index } => self.assert_unused(*index, write),
+            Write::Record { index, record } => {
+                assert!(!self.held.records.contains(&index.0), "{write:?} held");
+                let named = self.services.contains(&ServiceRef::record(index.0));
+                assert!(!named, "{write:?} while named");
+                self.records[index.0 as usize] = *record;
+            }
+            Write::Slots { first, slots } => self.write_slots(first.0, slots),
+            Write::Publish { service, record } => {
+                self.services[service.0 as usize] = *record;
+            }
+            Write::InsertVip { key, service } => {
+                assert!(!self.held.deleted_keys, "{write:?} without a barrier");
+                assert_eq!(self.vips.insert(*key, *service), None, "{write:?}");
+            }
+            Write::DeleteVip { key } => {
+                assert!(self.vips.remove(key).is_some(), "{write:?}");
+                self.held.deleted_keys = true;
+            }
+            Write::InsertReply { key, reply } => {
+                assert!(!self.held.deleted_keys, "{write:?} without a barrier");
+                assert_eq!(self.replies.insert(*key, *reply), None, "{write:?}");
+            }
+            Write::DeleteReply { key } => {
+                assert!(self.replies.remove(key).is_some(), "{write:?}");
+                self.held.deleted_keys = true;
+            }
+        }
+    }
+
+    fn write_slots(&mut self, first: u32, slots: &[Slot]) {
+        let count = u32::try_from(slots.len()).unwrap();
+        let run = Range { first, count };
+        for index in &self.held.records {
+            let record = &self.records[*index as usize];
+            if Range::slots(record).overlaps(run) {
+                let current = self.services[record.service.0 as usize];
+                assert_eq!(
+                    current,
+                    ServiceRef::record(*index),
+                    "slots of an old record"
+                );
+            }
+        }
+        for (number, slot) in (first..).zip(slots) {
+            self.slots[number as usize] = *slot;
+            self.written_for.remove(&number);
+        }
+    }
+
+    fn assert_unused(&self, index: BackendIndex, write: &Write) {
+        assert!(!self.held.backends.contains(&index.0), "{write:?} in use");
+    }
+
+    /// Walks every way that a packet can go.
+    fn check_packets(&mut self, write: &Write) {
+        let ids: BTreeSet<ServiceId> = self.vips.values().copied().collect();
+        let mut ranges = Vec::new();
+        for id in ids {
+            let index = self.services[id.0 as usize].get();
+            let index = index.unwrap_or_else(|| panic!("VIP of an unpublished {id:?} ({write:?})"));
+            let record = self.records[index as usize];
+            assert_eq!(record.service, id, "{write:?}");
+            self.held.records.insert(index);
+            for number in record.slots_first..record.slots_first + record.slots_count {
+                self.check_slot(&record, number, write);
+            }
+            ranges.push(record);
+        }
+        for (number, a) in ranges.iter().enumerate() {
+            for b in &ranges[..number] {
+                assert!(!Range::slots(a).overlaps(Range::slots(b)), "{write:?}");
+                assert!(
+                    !Range::backends(a).overlaps(Range::backends(b)),
+                    "{write:?}"
+                );
+            }
+        }
+    }
+
+    fn check_slot(&mut self, record: &ServiceRecord, number: u32, write: &Write) {
+        let slot = self.slots[number as usize];
+        assert!(slot.is_stable());
+        if slot == Slot::UNSET {
+            return;
+        }
+        let index = Range::backends(record).backend(slot.current());
+        let index = index.unwrap_or_else(|| panic!("{slot:?} outside of {record:?} ({write:?})"));
+        let entry = &self.backends[index.0 as usize];
+        assert!(BackendState(entry.state).is_in_use(), "{index} ({write:?})");
+        assert_eq!(entry.service, record.service, "{index} ({write:?})");
+        let identity = Identity {
+            endpoint: Endpoint::of_entry(entry),
+            generation: entry.generation,
+        };
+        let written_for = *self.written_for.entry(number).or_insert(identity);
+        assert_eq!(identity, written_for, "slot {number} ({write:?})");
+        self.held.backends.insert(index.0);
+    }
+
+    /// What is wanted is there, nothing else is, and there is nothing left to do.
+    pub(super) fn check_reached(&self, model: &Model, views: &Views) {
+        assert_eq!(self.plan(model, views).unwrap(), Plan::default());
+        let listeners: usize = model.services.iter().map(|s| s.listeners.len()).sum();
+        assert_eq!(self.vips.len(), listeners);
+        let backends: usize = model.services.iter().map(|s| s.backends.len()).sum();
+        assert_eq!(self.image.backends_in_use().count(), backends);
+        let replies = model.services.iter();
+        let replies: usize = replies.map(|s| s.listeners.len() * s.backends.len()).sum();
+        assert_eq!(self.replies.len(), replies);
+        for service in &model.services {
+            self.check_service(service, views);
+        }
+    }
+
+    fn check_service(&self, service: &crate::model::Service, views: &Views) {
+        let status = self.image.status(service).unwrap();
+        let mut eligible = BTreeMap::new();
+        for backend in &service.backends {
+            let endpoint = Endpoint::from(backend);
+            let view = views
+                .get(&service.key(backend))
+                .copied()
+                .unwrap_or_default();
+            let found = status.backends[&endpoint];
+            assert_eq!(found.state.is_dead(), !view.health.is_usable());
+            if let Some(next_hop) = view.next_hop {
+                assert_eq!(found.next_hop, next_hop);
+            }
+            let reached = found.next_hop != NextHop::UNRESOLVED;
+            if view.health.is_usable() && backend.weight > 0 && reached {
+                eligible.insert(endpoint, backend.weight);
+            }
+        }
+        if eligible.is_empty() {
+            return;
+        }
+        let endpoints: Vec<Endpoint> = eligible.keys().copied().collect();
+        let wanted: Vec<Slot> = maglev::table(&eligible, service.table_size, self.seed.table)
+            .into_iter()
+            .map(|position| Slot::stable(status.backends[&endpoints[position as usize]].local))
+            .collect();
+        assert_eq!(self.image.service(status.id).unwrap().slots, wanted);
+    }
+}

@@ -19,27 +19,27 @@ use nix::{
 };
 
 /// The interfaces of the near namespace.
-pub const NEAR: &str = "near";
+pub(crate) const NEAR: &str = "near";
 /// The second of them.
-pub const NEAR_2: &str = "near2";
+pub(crate) const NEAR_2: &str = "near2";
 /// The near side of the first pair.
-pub const NEAR_MAC: [u8; 6] = [2, 0, 0, 0, 1, 1];
+pub(crate) const NEAR_MAC: [u8; 6] = [2, 0, 0, 0, 1, 1];
 /// The far side of the first pair.
-pub const FAR_MAC: [u8; 6] = [2, 0, 0, 0, 1, 2];
+pub(crate) const FAR_MAC: [u8; 6] = [2, 0, 0, 0, 1, 2];
 /// The far side of the second pair.
-pub const FAR_MAC_2: [u8; 6] = [2, 0, 0, 0, 2, 2];
+pub(crate) const FAR_MAC_2: [u8; 6] = [2, 0, 0, 0, 2, 2];
 /// What [`Bed::change_far_mac`] makes of [`FAR_MAC`].
-pub const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
+pub(crate) const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
 
 /// The namespaces; they go when it is dropped.
-pub struct Bed {
+pub(crate) struct Bed {
     near: String,
     far: String,
 }
 
 impl Bed {
     /// Runs `test` on a thread inside the near namespace.
-    pub fn run<F: Future<Output = ()>>(test: impl FnOnce(Bed) -> F + Send + 'static) {
+    pub(crate) fn run<F: Future<Output = ()>>(test: impl FnOnce(Bed) -> F + Send + 'static) {
         if !geteuid().is_root() {
             assert!(
                 env::var_os("SLUICE_ALLOW_SKIP").is_some_and(|value| value == "1"),
@@ -96,7 +96,8 @@ impl Bed {
                 "addr add fd99:{number}::{host}/64 dev {name} nodad"
             ));
         }
-        // Everything that waits for seconds by default.
+        // What waits for seconds by default. The interval of managed probes (5 s) is not among it:
+        // it belongs to the whole host.
         for family in ["ipv4", "ipv6"] {
             let folder = format!("net/{family}/neigh/{near}");
             self.set(&self.near, &format!("{folder}/retrans_time_ms"), "100");
@@ -106,32 +107,26 @@ impl Bed {
                 "500",
             );
             self.set(&self.near, &format!("{folder}/delay_first_probe_time"), "1");
-            let default = format!("net/{family}/neigh/default");
-            self.set(
-                &self.near,
-                &format!("{default}/interval_probe_time_ms"),
-                "500",
-            );
         }
     }
 
     /// Runs `ip` in the near namespace and returns what it printed.
-    pub fn near(&self, arguments: &str) -> String {
+    pub(crate) fn near(&self, arguments: &str) -> String {
         ip(&format!("-n {} {arguments}", self.near))
     }
 
     /// Runs `ip` in the far namespace.
-    pub fn far(&self, arguments: &str) -> String {
+    pub(crate) fn far(&self, arguments: &str) -> String {
         ip(&format!("-n {} {arguments}", self.far))
     }
 
     /// Gives the far side of the first pair the address [`OTHER_MAC`].
-    pub fn change_far_mac(&self) {
+    pub(crate) fn change_far_mac(&self) {
         self.far("link set far address 02:00:00:00:00:99");
     }
 
     /// Adds `count` permanent neighbours that nobody watches.
-    pub fn flood_near_with_neighbours(&self, count: u32) {
+    pub(crate) fn flood_near_with_neighbours(&self, count: u32) {
         let mut child = Command::new("ip")
             .args(["-n", &self.near, "-batch", "-"])
             .stdin(Stdio::piped())

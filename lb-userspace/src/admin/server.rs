@@ -1,0 +1,179 @@
+//! The listening side: connections, their limits, and their end.
+//!
+//! One request a connection, on hyper directly since `axum::serve` has no time limits. A client
+//! that says nothing, talks slowly, does not read or sends garbage costs one of
+//! [`MAX_CONNECTIONS`] places for some seconds, and nobody else notices.
+
+use std::{io, path::PathBuf, pin::pin, time::Duration};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use thiserror::Error;
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::{mpsc, watch},
+    task::{JoinError, JoinSet},
+    time::{sleep, timeout},
+};
+
+use super::{
+    Command, routes,
+    socket::{self, SocketFile},
+    stall::StallGuard,
+};
+
+/// Connections at once; more wait in the socket's backlog.
+pub const MAX_CONNECTIONS: usize = 64;
+/// Bytes of a request's head.
+pub const MAX_HEADER_BYTES: usize = 16 * 1024;
+/// Rest after a failed accept: without file descriptors it would fail again at once.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// How long a client may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// From a connection's start to the end of its request's head.
+    pub(super) header: Duration,
+    /// Without reading what it is sent.
+    pub(super) write: Duration,
+    /// To end once the daemon stops.
+    pub(super) grace: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            header: Duration::from_secs(5),
+            write: Duration::from_secs(10),
+            grace: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Why there is no socket.
+#[derive(Debug, Error)]
+pub enum BindError {
+    /// A daemon answers there.
+    #[error("the admin socket {} is in use by another daemon", .0.display())]
+    InUse(PathBuf),
+    /// A file that nobody made for this.
+    #[error("{} is in the way: it is not a socket", .0.display())]
+    NotASocket(PathBuf),
+    /// The system says no.
+    #[error("cannot make the admin socket {}: {source}", path.display())]
+    Failed {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A socket that listens; clients that connect wait until it is served. Dropping it removes its
+/// file.
+#[derive(Debug)]
+pub struct Bound {
+    listener: UnixListener,
+    file: SocketFile,
+    patience: Patience,
+}
+
+/// Listens at `path`, mode 0660, making its folder where there is none. A socket that a dead daemon
+/// left is replaced.
+///
+/// # Errors
+/// A daemon that answers there, a file that is no socket, and whatever the system says.
+pub async fn bind(path: impl Into<PathBuf>) -> Result<Bound, BindError> {
+    let (listener, file) = socket::listen(&path.into()).await?;
+    Ok(Bound {
+        listener,
+        file,
+        patience: Patience::default(),
+    })
+}
+
+impl Bound {
+    #[cfg(test)]
+    pub(super) fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Passes requests to the controller until `shutdown` is done; then the socket's file goes at
+    /// once, and connections get a short while to end.
+    pub async fn serve(self, commands: mpsc::Sender<Command>, shutdown: impl Future<Output = ()>) {
+        let Self {
+            listener,
+            file,
+            patience,
+        } = self;
+        let app = routes::router(commands);
+        let (stop, stopping) = watch::channel(());
+        let mut connections = JoinSet::new();
+        let mut shutdown = pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                Some(ended) = connections.join_next() => note_end(ended),
+                accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => {
+                    match accepted {
+                        Ok((stream, _)) => {
+                            let talk = converse(stream, app.clone(), patience, stopping.clone());
+                            connections.spawn(talk);
+                        }
+                        Err(error) => {
+                            log::warn!("cannot accept a connection of the admin socket: {error}");
+                            sleep(ACCEPT_REST).await;
+                        }
+                    }
+                }
+            }
+        }
+        drop(file);
+        drop(listener);
+        drop(stop);
+        let _ = timeout(patience.grace, async {
+            while let Some(ended) = connections.join_next().await {
+                note_end(ended);
+            }
+        })
+        .await;
+        connections.shutdown().await;
+    }
+}
+
+/// One connection from start to end.
+async fn converse(
+    stream: UnixStream,
+    app: Router,
+    patience: Patience,
+    mut stopping: watch::Receiver<()>,
+) {
+    let io = StallGuard::new(TokioIo::new(stream), patience.write);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience.header)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .keep_alive(false)
+        .serve_connection(io, TowerToHyperService::new(app));
+    let mut connection = pin!(connection);
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        _ = stopping.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = outcome {
+        log::debug!("a connection of the admin socket broke: {error}");
+    }
+}
+
+fn note_end(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        log::error!("a request of the admin socket failed: {error}");
+    }
+}

@@ -1,0 +1,127 @@
+//! The socket's file: made so that nobody meets it half ready, removed with its owner.
+
+use std::{
+    fs::{self, DirBuilder, Permissions},
+    io,
+    os::unix::{
+        fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
+        net::SocketAddr,
+    },
+    path::{Path, PathBuf},
+    process,
+};
+
+use nix::sys::stat::{Mode, fchmod};
+use tokio::net::{UnixListener, UnixSocket, UnixStream};
+
+use super::server::BindError;
+
+/// Owner and group; the file system's group decides who else may command the daemon.
+const MODE: u32 = 0o660;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 64;
+
+/// A socket's file; dropping it removes it, if it still is the one that was made.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+/// Listens at `path`. What a dead daemon left there is replaced, a live one is not.
+pub(super) async fn listen(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
+    let failed = |source| BindError::Failed {
+        path: path.to_owned(),
+        source,
+    };
+    check_length(path).map_err(failed)?;
+    if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(folder)
+            .map_err(failed)?;
+    }
+    refuse_what_is_in_use(path).await?;
+
+    // Made beside its place and moved there: whoever finds it finds it listening, with its mode,
+    // and a stale one is replaced in the same step.
+    let draft = draft_of(path);
+    check_length(&draft).map_err(failed)?;
+    let made = make(&draft).and_then(|listener| {
+        let made = fs::metadata(&draft)?;
+        fs::rename(&draft, path)?;
+        let file = SocketFile {
+            path: path.to_owned(),
+            device: made.dev(),
+            inode: made.ino(),
+        };
+        Ok((listener, file))
+    });
+    made.map_err(|source| {
+        let _ = fs::remove_file(&draft);
+        failed(source)
+    })
+}
+
+async fn refuse_what_is_in_use(path: &Path) -> Result<(), BindError> {
+    let failed = |source| BindError::Failed {
+        path: path.to_owned(),
+        source,
+    };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(BindError::NotASocket(path.to_owned()));
+        }
+        Ok(_) => {}
+    }
+    match UnixStream::connect(path).await {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        // A full backlog, too, is somebody's.
+        Ok(_) | Err(_) => Err(BindError::InUse(path.to_owned())),
+    }
+}
+
+/// A name beside `path`, of this process alone.
+fn draft_of(path: &Path) -> PathBuf {
+    path.with_file_name(format!(".{}.new", process::id()))
+}
+
+fn make(path: &Path) -> io::Result<UnixListener> {
+    // A process killed right here may have had this process's number.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let socket = UnixSocket::new_stream()?;
+    // The file takes its mode from the socket, less the umask: never open to others, not even
+    // before the mode is set for good.
+    fchmod(&socket, Mode::from_bits_truncate(MODE))?;
+    socket.bind(path)?;
+    fs::set_permissions(path, Permissions::from_mode(MODE))?;
+    socket.listen(BACKLOG)
+}
+
+/// A socket's path fits into 107 bytes; the kernel's own message does not say so.
+fn check_length(path: &Path) -> io::Result<()> {
+    SocketAddr::from_pathname(path).map(drop)
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let Self {
+            path,
+            device,
+            inode,
+        } = self;
+        let ours = fs::symlink_metadata(&*path)
+            .is_ok_and(|found| (found.dev(), found.ino()) == (*device, *inode));
+        if ours && let Err(error) = fs::remove_file(&*path) {
+            log::warn!("cannot remove {}: {error}", path.display());
+        }
+    }
+}

@@ -62,7 +62,7 @@ pub(crate) static BACKEND_COUNTERS: PerCpuArray<BackendCounters> =
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::COUNT, 0);
 
 /// A `dnat` backend's address, port and protocol to the VIP it answers for. Inserted and deleted by
-/// the daemon, never updated. Sized `limits.backends`.
+/// the daemon, never updated. Sized four listeners a backend.
 #[map]
 pub(crate) static REPLIES_IPV4: HashMap<VipKeyV4, ReplyV4> =
     HashMap::with_max_entries(1, READ_ONLY);

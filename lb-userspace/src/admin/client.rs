@@ -342,7 +342,10 @@ mod tests {
             }
         }
         let line = line(io::ErrorKind::PermissionDenied);
-        assert!(line.starts_with("no permission to use /run/x.sock"), "{line}");
+        assert!(
+            line.starts_with("no permission to use /run/x.sock"),
+            "{line}"
+        );
     }
 
     #[test]

@@ -5,10 +5,7 @@ use std::{convert::Infallible, time::Duration};
 use axum::{
     Json, Router,
     body::{Body, HttpBody},
-    extract::{
-        Query, Request, State,
-        rejection::QueryRejection,
-    },
+    extract::{Query, Request, State, rejection::QueryRejection},
     http::{StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -102,8 +99,7 @@ async fn ask<T>(
     patience: Duration,
     command: impl FnOnce(oneshot::Sender<T>) -> Command,
 ) -> Result<T, ApiError> {
-    let stopping =
-        || ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
+    let stopping = || ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
     let (reply, answer) = oneshot::channel();
     let exchange = async {
         commands

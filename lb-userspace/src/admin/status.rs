@@ -219,6 +219,9 @@ pub struct Verdicts {
     pub pass: u64,
     /// Dropped: the sum of [`Status::drops`].
     pub drop: u64,
+    /// Sent by the daemon, since the kernel had to resolve their next hop first.
+    #[serde(default)]
+    pub punt: u64,
 }
 
 /// Drops by reason, as a JSON object that keeps its order.

@@ -22,10 +22,11 @@ impl Retired {
         dataplane: &Dataplane,
     ) -> Result<(), dataplane::Error> {
         for write in plan.writes() {
-            if let Some(index) = write.frees_backend()
-                && let Some(backend) = image.backend(index)
+            if let Write::BackendState { index, state } = write
+                && !state.is_in_use()
+                && let Some(backend) = image.backend(*index)
             {
-                let counted = dataplane.backend_counters(index)?;
+                let counted = dataplane.backend_counters(*index)?;
                 let sum = self.0.entry(backend.service).or_default();
                 sum.packets += counted.packets;
                 sum.bytes += counted.bytes;

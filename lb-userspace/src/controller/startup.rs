@@ -6,7 +6,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use lb_common::abi::settings::Settings;
+use lb_common::abi::settings::{Settings, feature};
 use tokio::sync::mpsc;
 
 use super::{
@@ -18,7 +18,7 @@ use crate::{
     config,
     dataplane::{self, Dataplane},
     health,
-    model::{Interface, Model, XdpMode},
+    model::{Forward, Interface, Model, XdpMode},
     neighbor,
     plan::Seed,
 };
@@ -149,9 +149,23 @@ impl Controller {
 pub(super) fn settings(model: &Model, seed: &Seed) -> Settings {
     Settings {
         hash_key: seed.flow,
-        features: crate::plan::features(model),
+        features: features(model),
         ..Settings::default()
     }
+}
+
+/// What the model uses, as switches of the program.
+fn features(model: &Model) -> u32 {
+    let mut features = 0;
+    for service in &model.services {
+        match service.forward {
+            Forward::Dnat => features |= feature::DNAT,
+        }
+    }
+    if model.interfaces.len() > 1 {
+        features |= feature::REDIRECT;
+    }
+    features
 }
 
 impl Source {

@@ -82,12 +82,7 @@ impl Controller {
         };
         if view.health != health {
             let reason = &last.reason;
-            log::info!(
-                "{}/{}: {} to {health} ({reason})",
-                key.service,
-                key,
-                view.health
-            );
+            log::info!("{key}: {} to {health} ({reason})", view.health);
             view.health = health;
         }
         self.checks.insert(key, last);

@@ -17,7 +17,7 @@ use crate::{
     health::LastCheck,
     model::{self, Forward},
     neighbor::{AttachMode, State},
-    plan::{BackendIndex, backend_index, service_id},
+    plan::{BackendIndex, BackendStatus, SlotCounts},
 };
 
 impl Controller {
@@ -89,23 +89,41 @@ impl Controller {
     }
 
     fn service(&self, service: &model::Service) -> Service {
+        let held = self.image.status(service);
         let backends: Vec<_> = service
             .backends
             .iter()
-            .map(|backend| self.backend(service, backend))
+            .map(|backend| {
+                let held = held
+                    .as_ref()
+                    .and_then(|held| held.backends.get(&backend.into()));
+                self.backend(service, backend, held)
+            })
             .collect();
-        let id = service_id(&self.image, service);
-        let retired = id.map(|id| self.retired.of(id)).unwrap_or_default();
+        let retired = held
+            .as_ref()
+            .map(|held| self.retired.of(held.id))
+            .unwrap_or_default();
         let sum = |retired: u64, field: fn(&Backend) -> u64| {
             retired + backends.iter().map(field).sum::<u64>()
         };
+        let SlotCounts {
+            stable,
+            transition,
+            tracked,
+            unset: _,
+        } = held.as_ref().map(|held| held.slots).unwrap_or_default();
         Service {
             name: service.name.to_string(),
             listen: service.listeners.iter().map(ToString::to_string).collect(),
             forward: service.forward.to_string(),
             scheduler: "maglev".to_owned(),
             table_size: service.table_size,
-            slots: self.slots(service),
+            slots: Slots {
+                stable,
+                transition,
+                tracked,
+            },
             packets: sum(retired.packets, |b| b.packets),
             bytes: sum(retired.bytes, |b| b.bytes),
             new_flows: sum(retired.new_flows, |b| b.new_flows),
@@ -113,26 +131,17 @@ impl Controller {
         }
     }
 
-    fn slots(&self, service: &model::Service) -> Slots {
-        let held = service_id(&self.image, service).and_then(|id| self.image.service(id));
-        let mut slots = Slots::default();
-        for slot in held.into_iter().flat_map(|held| held.slots) {
-            if slot.is_stable() {
-                slots.stable += 1;
-            } else if slot.previous() == lb_common::abi::slot::NO_BACKEND {
-                slots.tracked += 1;
-            } else {
-                slots.transition += 1;
-            }
-        }
-        slots
-    }
-
-    fn backend(&self, service: &model::Service, backend: &model::Backend) -> Backend {
+    fn backend(
+        &self,
+        service: &model::Service,
+        backend: &model::Backend,
+        held: Option<&BackendStatus>,
+    ) -> Backend {
         let key = service.key(backend);
         let view = self.views.get(&key).copied().unwrap_or_default();
-        let index = backend_index(&self.image, &key);
-        let counted = index.map(|index| self.counted(index)).unwrap_or_default();
+        let counted = held
+            .map(|held| self.counted(held.index))
+            .unwrap_or_default();
         let usable = view.health.is_usable() && view.next_hop.is_some();
         Backend {
             name: backend.name.to_string(),
@@ -146,7 +155,7 @@ impl Controller {
             },
             health: view.health.into(),
             neighbor: self.neighbor(backend, view.next_hop.is_some()),
-            slots: index.map_or(0, |index| self.image.slots_of(index)),
+            slots: held.map_or(0, |held| held.slots),
             packets: counted.packets,
             bytes: counted.bytes,
             new_flows: counted.new_flows,

@@ -6,7 +6,6 @@ use super::state::Controller;
 use crate::{
     admin::{Refusal, TraceLine, TraceOptions},
     dataplane,
-    plan::service_id,
 };
 
 /// Lines that may wait between the kernel and a slow client; more are lost.
@@ -26,7 +25,7 @@ impl Controller {
                     .services
                     .iter()
                     .find(|service| *service.name == *name)
-                    .and_then(|service| service_id(&self.image, service))
+                    .and_then(|service| self.image.service_id(service))
                     .ok_or_else(|| Refusal::bad_request(format!("there is no service `{name}`")))
             })
             .transpose()?;
@@ -48,8 +47,11 @@ impl Controller {
                 while left > 0 {
                     tokio::select! {
                         line = from_kernel.recv() => match line {
-                            Some(line) if to_client.send(line).await.is_ok() => left -= 1,
-                            _ => break,
+                            Some(line) => match to_client.send(line).await {
+                                Ok(()) => left -= 1,
+                                Err(_) => break,
+                            },
+                            None => break,
                         },
                         () = to_client.closed() => break,
                     }

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use aya::{
     EbpfError,
-    maps::MapError,
+    maps::{MapError, xdp::XdpMapError},
     pin::PinError,
     programs::{ProgramError, links::LinkError},
 };
@@ -146,6 +146,9 @@ pub enum Error {
         /// Why.
         source: MapError,
     },
+    /// The device map refuses.
+    #[error("map DEVICES: {0}")]
+    Devices(Box<XdpMapError>),
     /// The program refuses.
     #[error("the XDP program: {0}")]
     Program(#[from] ProgramError),

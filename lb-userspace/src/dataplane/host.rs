@@ -50,7 +50,7 @@ pub fn check() -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::NoBpffs`].
-pub fn check_bpffs(path: &Path) -> Result<(), Error> {
+pub(super) fn check_bpffs(path: &Path) -> Result<(), Error> {
     match statfs(path) {
         Ok(stat) if stat.filesystem_type() == BPF_FS_MAGIC => Ok(()),
         _ => Err(Error::NoBpffs {

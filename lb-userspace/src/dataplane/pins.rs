@@ -15,7 +15,7 @@ use super::{Error, error::Doing as _, host};
 ///
 /// The lock is on the folder itself: what it guards is what it stands on.
 #[derive(Debug)]
-pub struct Pins {
+pub(super) struct Pins {
     instance: String,
     root: PathBuf,
     _lock: Flock<File>,
@@ -26,7 +26,7 @@ impl Pins {
     ///
     /// # Errors
     /// [`Error::NoBpffs`], [`Error::InstanceBusy`], or the file system's.
-    pub fn lock(bpffs: &Path, instance: &str) -> Result<Self, Error> {
+    pub(super) fn lock(bpffs: &Path, instance: &str) -> Result<Self, Error> {
         host::check_bpffs(bpffs)?;
         let root = bpffs.join("sluice").join(instance);
         loop {
@@ -58,32 +58,32 @@ impl Pins {
     }
 
     /// The instance's name.
-    pub fn instance(&self) -> &str {
+    pub(super) fn instance(&self) -> &str {
         &self.instance
     }
 
     /// The pin of the map with the ABI version.
-    pub fn abi(&self) -> PathBuf {
+    pub(super) fn abi(&self) -> PathBuf {
         self.root.join("abi")
     }
 
     /// The pin of a map.
-    pub fn map(&self, name: &str) -> PathBuf {
+    pub(super) fn map(&self, name: &str) -> PathBuf {
         self.root.join("maps").join(name)
     }
 
     /// The pin of the program.
-    pub fn program(&self) -> PathBuf {
+    pub(super) fn program(&self) -> PathBuf {
         self.root.join("progs").join("xdp")
     }
 
     /// The pin of an interface's link.
-    pub fn link(&self, interface: &str) -> PathBuf {
+    pub(super) fn link(&self, interface: &str) -> PathBuf {
         self.root.join("links").join(encode(interface))
     }
 
     /// The interfaces that have a link pinned.
-    pub fn linked(&self) -> Vec<String> {
+    pub(super) fn linked(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.root.join("links")) else {
             return Vec::new();
         };
@@ -99,7 +99,7 @@ impl Pins {
     ///
     /// # Errors
     /// The file system's.
-    pub fn remove(self) -> Result<(), Error> {
+    pub(super) fn remove(self) -> Result<(), Error> {
         for folder in ["links", "progs", "maps"] {
             remove_folder(&self.root.join(folder))?;
         }
@@ -116,7 +116,7 @@ impl Pins {
     ///
     /// # Errors
     /// The file system's.
-    pub fn clear(&self) -> Result<(), Error> {
+    pub(super) fn clear(&self) -> Result<(), Error> {
         for folder in ["links", "progs", "maps"] {
             empty_folder(&self.root.join(folder))?;
         }

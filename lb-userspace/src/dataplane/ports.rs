@@ -4,19 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aya::programs::{
-    FdLink, ProgramError, Xdp,
-    links::PinnedLink,
+    ProgramError, Xdp,
+    links::{FdLink, PinnedLink},
     xdp::{XdpLink, XdpMode as AyaMode},
 };
 use lb_common::abi::{
     backend::NextHop,
-    names,
     port::{INGRESS_ROWS, Ingress, MAX_PORTS, Port, ingress_row},
 };
 
 use super::{
     Error,
-    maps::{Maps, in_map},
+    maps::Maps,
     pins::{self, Pins},
     sys::link_ifindex,
 };
@@ -68,7 +67,7 @@ impl Ports {
         log::debug!("interface {} is port {port}, flags {flags}", device.name);
         maps.devices
             .set(index, device.ifindex, None, 0)
-            .map_err(in_map(names::DEVICES))?;
+            .map_err(|source| Error::Devices(Box::new(source)))?;
         let mac = NextHop::new(device.mac, 0).mac();
         maps.ports.write(
             index,

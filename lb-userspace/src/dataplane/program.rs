@@ -19,7 +19,7 @@ use lb_common::abi::{
 };
 
 use super::{Error, maps::in_map, pins::Pins};
-use crate::model::Limits;
+use crate::{model::Limits, plan::Capacity};
 
 /// The program's object file, built by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sluice.bpf.o"));
@@ -148,20 +148,23 @@ impl Shape {
 
 /// Every pinned map, sized by the limits.
 fn shapes(limits: Limits) -> [Shape; names::PINNED_MAPS.len()] {
-    let Limits {
+    let Capacity {
         services,
+        records,
+        vips,
+        replies,
         backends,
         slots,
-    } = limits;
+    } = Capacity::from(&limits);
     [
-        Shape::new::<VipKeyV4, ServiceId>(names::VIPS_IPV4, services.saturating_mul(8)),
+        Shape::new::<VipKeyV4, ServiceId>(names::VIPS_IPV4, vips),
         Shape::new::<u32, ServiceRef>(names::SERVICES, services),
-        Shape::new::<u32, ServiceRecord>(names::RECORDS, services.saturating_mul(2)),
+        Shape::new::<u32, ServiceRecord>(names::RECORDS, records),
         Shape::new::<u32, SlotRow>(names::SLOTS, slots.div_ceil(SLOTS_PER_ROW)),
         Shape::new::<u32, Backend>(names::BACKENDS, backends),
         Shape::new::<u32, BackendCounters>(names::BACKEND_COUNTERS, backends),
         Shape::new::<u32, u64>(names::COUNTERS, Counter::COUNT),
-        Shape::new::<VipKeyV4, ReplyV4>(names::REPLIES_IPV4, backends),
+        Shape::new::<VipKeyV4, ReplyV4>(names::REPLIES_IPV4, replies),
         Shape::new::<u32, Port>(names::PORTS, MAX_PORTS),
         Shape::new::<u32, [u32; 2]>(names::DEVICES, MAX_PORTS),
         Shape::new::<u32, IngressRow>(names::INGRESS, INGRESS_ROWS),

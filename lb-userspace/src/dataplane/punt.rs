@@ -25,7 +25,8 @@ pub async fn run(ring: RingBuf<MapData>) -> io::Result<()> {
         Some(Protocol::from(libc::IPPROTO_RAW)),
     )?;
     socket.set_nonblocking(true)?;
-    let mut ring = AsyncFd::with_interest(ring, Interest::READABLE)?;
+    // SAFETY: the ring buffer owns its descriptor and keeps it open as long as it lives.
+    let mut ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }?;
     loop {
         let mut ready = ring.readable_mut().await?;
         while let Some(entry) = ready.get_inner_mut().next() {

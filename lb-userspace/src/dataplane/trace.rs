@@ -24,10 +24,9 @@ impl Records {
     pub(super) fn new(ebpf: &mut Ebpf, lines: mpsc::Sender<String>) -> io::Result<Self> {
         let logger =
             EbpfLogger::init_with_logger(ebpf, Lines(lines.clone())).map_err(io::Error::other)?;
-        Ok(Self {
-            logger: AsyncFd::with_interest(logger, Interest::READABLE)?,
-            lines,
-        })
+        // SAFETY: the ring buffer owns its descriptor and keeps it open as long as it lives.
+        let logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) }?;
+        Ok(Self { logger, lines })
     }
 
     /// Passes lines on until nobody listens any more.

@@ -10,17 +10,16 @@ async fn the_status_arrives_as_the_controller_gave_it() {
     let json = daemon.client().status_json().await.unwrap();
     assert_eq!(
         json,
-        serde_json::to_string(&fixtures::status()).unwrap().as_bytes()
+        serde_json::to_string(&fixtures::status())
+            .unwrap()
+            .as_bytes()
     );
 }
 
 #[tokio::test]
 async fn the_version_needs_no_controller() {
     let daemon = Daemon::new().await;
-    assert_eq!(
-        daemon.client().version().await.unwrap(),
-        Version::current()
-    );
+    assert_eq!(daemon.client().version().await.unwrap(), Version::current());
 }
 
 #[tokio::test]

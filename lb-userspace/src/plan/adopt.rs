@@ -50,12 +50,12 @@ pub enum AdoptError {
         service: ServiceId,
     },
     /// A value of `SERVICES` names no record of that service.
-    #[error("service {0} names record {record}, which is not its own", service.0)]
+    #[error("service {0} has reference {reference:#x}, which names no record of its own", service.0)]
     NoRecord {
         /// The id.
         service: ServiceId,
-        /// What its reference says.
-        record: u64,
+        /// The value of `SERVICES`: a record's index and one.
+        reference: u64,
     },
     /// A record's range is empty, too large, or reaches outside of its map.
     #[error("the record of service {0} names {range:?} of the {map}, which has {entries} entries", service.0)]
@@ -130,7 +130,7 @@ fn published(maps: &RawMaps<'_>) -> Result<BTreeMap<ServiceId, Found>, AdoptErro
             .filter(|found| found.record.service == id)
             .ok_or(AdoptError::NoRecord {
                 service: id,
-                record: reference.0,
+                reference: reference.0,
             })?;
         records.insert(id, found);
     }

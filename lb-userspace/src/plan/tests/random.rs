@@ -220,6 +220,7 @@ proptest! {
             world.apply(&plan, writes * usize::from(step.per_cent) / 100);
             if step.per_cent < 200 {
                 world.image = world.read_back();
+                world.was_adopted = true;
                 world.barrier();
             }
             if let Ok(plan) = world.plan(&model, &views) {

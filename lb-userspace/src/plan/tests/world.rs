@@ -33,6 +33,8 @@ pub(super) struct World {
     replies: BTreeMap<VipKeyV4, ReplyV4>,
     /// Whom a slot was written for; forgotten when the slot is written.
     written_for: BTreeMap<u32, Identity>,
+    /// A daemon died in between: some slot may name a backend whose replies it had withdrawn.
+    pub(super) was_adopted: bool,
     /// What a packet may hold that began since the last barrier.
     held: Held,
 }
@@ -63,6 +65,7 @@ impl World {
             backends: vec![Backend::default(); capacity.backends as usize],
             replies: BTreeMap::new(),
             written_for: BTreeMap::new(),
+            was_adopted: false,
             held: Held::default(),
         }
     }
@@ -152,6 +155,8 @@ impl World {
             Write::InsertVip { key, service } => {
                 assert!(!self.held.deleted_keys, "{write:?} without a barrier");
                 assert_eq!(self.vips.insert(*key, *service), None, "{write:?}");
+                let record = self.record_of(*service).unwrap();
+                self.check_replies(&record, Range::slots(&record));
             }
             Write::DeleteVip { key } => {
                 assert!(self.vips.remove(key).is_some(), "{write:?}");
@@ -185,6 +190,38 @@ impl World {
         for (number, slot) in (first..).zip(slots) {
             self.slots[number as usize] = *slot;
             self.written_for.remove(&number);
+        }
+        let records = self.vips.values().filter_map(|id| self.record_of(*id));
+        for record in records.filter(|record| Range::slots(record).overlaps(run)) {
+            self.check_replies(&record, run);
+        }
+    }
+
+    fn record_of(&self, id: ServiceId) -> Option<ServiceRecord> {
+        let index = self.services[id.0 as usize].get()?;
+        Some(self.records[index as usize])
+    }
+
+    /// Whoever these slots name, its replies find every VIP of the service.
+    fn check_replies(&self, record: &ServiceRecord, slots: Range) {
+        if self.was_adopted {
+            return;
+        }
+        let slots = slots.first as usize..(slots.first + slots.count) as usize;
+        let named: BTreeSet<Slot> = self.slots[slots].iter().copied().collect();
+        let vips = self.vips.iter().filter(|(_, id)| **id == record.service);
+        for (vip, _) in vips {
+            for slot in named.iter().filter(|slot| **slot != Slot::UNSET) {
+                let index = Range::backends(record).backend(slot.current()).unwrap();
+                let entry = &self.backends[index.0 as usize];
+                let port = if entry.port.get() == 0 {
+                    vip.port
+                } else {
+                    entry.port
+                };
+                let reply = &self.replies[&VipKeyV4::new(entry.address[0], port, vip.protocol)];
+                assert_eq!((reply.address, reply.port), (vip.address, vip.port));
+            }
         }
     }
 

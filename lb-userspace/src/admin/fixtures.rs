@@ -105,6 +105,7 @@ pub(crate) fn status() -> Status {
 }
 
 fn backend(name: &str, last_octet: u8, slots: u32) -> Backend {
+    let busy = u64::from(slots > 0);
     Backend {
         name: name.to_owned(),
         address: format!("10.0.1.{last_octet}:8080"),
@@ -114,9 +115,9 @@ fn backend(name: &str, last_octet: u8, slots: u32) -> Backend {
         health: Health::Up,
         neighbor: Neighbor::Resolved,
         slots,
-        packets: u64::from(slots),
-        bytes: u64::from(slots) * 700,
-        new_flows: 100,
+        packets: busy * 13_050,
+        bytes: busy * 8_401_000,
+        new_flows: busy * 212,
         last_check: Some(Check {
             ok: true,
             at: "2026-01-02T03:04:14.000Z".to_owned(),

@@ -3,6 +3,7 @@
 mod abuse;
 mod requests;
 mod socket;
+mod status;
 
 use std::{
     path::{Path, PathBuf},

@@ -1,0 +1,80 @@
+use clap::{CommandFactory, error::ErrorKind};
+
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split_whitespace())
+}
+
+fn refusal(line: &str) -> ErrorKind {
+    let error = parse(line).expect_err(line);
+    assert_eq!(error.exit_code(), 2, "{line}");
+    error.kind()
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_command_parses() {
+    for line in [
+        "sluice run",
+        "sluice run --config a.toml --interface eth0 --interface eth1 --xdp-mode generic",
+        "sluice check a.toml",
+        "sluice --instance a-1 status --output json",
+        "sluice status --socket /tmp/s",
+        "sluice reload",
+        "sluice detach",
+        "sluice trace --service web --limit 10",
+        "sluice version",
+    ] {
+        parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+}
+
+#[test]
+fn what_is_wrong_is_refused_as_usage() {
+    for (line, kind) in [
+        ("sluice status --instance Web", ErrorKind::ValueValidation),
+        ("sluice status --instance ../x", ErrorKind::ValueValidation),
+        (
+            "sluice status --instance 123456789012345678901234567890123",
+            ErrorKind::ValueValidation,
+        ),
+        ("sluice status --output xml", ErrorKind::InvalidValue),
+        ("sluice run --xdp-mode fast", ErrorKind::InvalidValue),
+        ("sluice trace --limit 0", ErrorKind::ValueValidation),
+        ("sluice check", ErrorKind::MissingRequiredArgument),
+        ("sluice fly", ErrorKind::InvalidSubcommand),
+    ] {
+        assert_eq!(refusal(line), kind, "{line}");
+    }
+}
+
+#[test]
+fn the_socket_wins_over_the_instance() {
+    let client = |line| parse(line).unwrap().global.client();
+    assert_eq!(
+        client("sluice status --instance a --socket /tmp/s").socket(),
+        "/tmp/s"
+    );
+    assert_eq!(
+        client("sluice status --instance a").socket(),
+        "/run/sluice/a/admin.sock"
+    );
+}
+
+#[test]
+fn exit_codes_are_those_of_the_help() {
+    for (exit, code) in [
+        (Exit::Done, 0),
+        (Exit::Failed, 1),
+        (Exit::Different, 3),
+        (Exit::InvalidConfig, 78),
+    ] {
+        assert_eq!(ExitCode::from(exit), ExitCode::from(code));
+        assert!(EXIT_CODES.contains(&format!("\n  {code} ")));
+    }
+}

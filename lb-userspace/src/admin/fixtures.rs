@@ -87,6 +87,7 @@ pub(crate) fn status() -> Status {
             redirect: 0,
             pass: 99,
             drop: 7,
+            punt: 0,
         },
         drops: Drops(vec![
             DropCount {

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Exit, Format, Global, output};
+use crate::config::{self, Error, Finding, Loaded};
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
@@ -54,5 +55,32 @@ pub(super) fn run(args: &Check, global: &Global) -> anyhow::Result<Exit> {
 
 /// Reads and validates. A file that cannot be read is a failure, not an invalid configuration.
 fn examine(file: &Path) -> anyhow::Result<Report> {
-    anyhow::bail!("cannot check {}: not built yet", file.display())
+    let lines = |findings: &[Finding]| findings.iter().map(ToString::to_string).collect();
+    match config::load(file) {
+        Ok(Loaded {
+            model,
+            warnings,
+            files: _,
+        }) => Ok(Report {
+            valid: true,
+            errors: Vec::new(),
+            warnings: lines(&warnings),
+            services: model.services.len(),
+            backends: model.services.iter().map(|s| s.backends.len()).sum(),
+        }),
+        Err(Error::Invalid { findings, left_out }) => {
+            let mut errors: Vec<String> = lines(&findings);
+            if left_out > 0 {
+                errors.push(format!("and {left_out} more"));
+            }
+            Ok(Report {
+                valid: false,
+                errors,
+                warnings: Vec::new(),
+                services: 0,
+                backends: 0,
+            })
+        }
+        Err(error @ Error::Read { .. }) => Err(error.into()),
+    }
 }

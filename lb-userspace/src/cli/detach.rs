@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::Args;
 
 use super::{Exit, Format, Global, output};
@@ -17,7 +18,12 @@ pub(super) struct Detach {
 pub(super) fn run(args: &Detach, global: &Global) -> anyhow::Result<Exit> {
     let Detach { bpffs } = args;
     let instance = global.instance();
-    let removed = controller::detach(instance, bpffs)?;
+    // Netlink is asked to forget the neighbours that the daemon had kept resolved.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    let removed = runtime.block_on(controller::detach(bpffs, instance))?;
     match global.output {
         Format::Json => output::print_json(&serde_json::json!({ "removed": removed }))?,
         Format::Table if removed.is_empty() => {

@@ -49,8 +49,8 @@ pub(super) fn run(args: Run, global: Global) -> anyhow::Result<Exit> {
     runtime.shutdown_timeout(GRACE);
     match outcome {
         Ok(()) => Ok(Exit::Done),
-        Err(controller::Error::InvalidConfig(problems)) => {
-            output::complain(problems);
+        Err(error) if error.is_config() => {
+            output::complain(error);
             Ok(Exit::InvalidConfig)
         }
         Err(error) => Err(error.into()),

@@ -11,10 +11,7 @@ mod state;
 mod status;
 mod trace;
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -252,19 +249,17 @@ impl Controller {
     }
 }
 
-/// What `sluice detach` does: removes what an instance left without a daemon. Returns whether there
-/// was anything.
+/// What `sluice detach` does: removes what an instance left without a daemon. Returns what that was, a
+/// line each.
 ///
 /// # Errors
 /// [`dataplane::Error`] while the instance's daemon runs, or where the kernel refuses.
-pub async fn detach(bpffs: &Path, instance: &str) -> Result<bool, Error> {
+pub async fn detach(bpffs: &Path, instance: &str) -> Result<Vec<String>, Error> {
     dataplane::check_host()?;
-    let found = dataplane::remove(bpffs, instance)?;
-    neighbor::forget_managed().await?;
-    Ok(found)
-}
-
-/// Where the configuration is when the command line does not say.
-pub fn default_config() -> PathBuf {
-    PathBuf::from("/etc/sluice/sluice.toml")
+    let mut removed = dataplane::remove(bpffs, instance)?;
+    match neighbor::forget_managed().await? {
+        0 => {}
+        count => removed.push(format!("{count} neighbours no longer kept resolved")),
+    }
+    Ok(removed)
 }

@@ -10,7 +10,7 @@ use lb_common::abi::settings::{Settings, feature};
 use tokio::sync::mpsc;
 
 use super::{
-    Error, default_config, interfaces,
+    Error, interfaces,
     retired::Retired,
     state::{Controller, Source},
 };
@@ -27,9 +27,9 @@ use crate::{
 const QUEUE: usize = 1024;
 
 /// What `sluice run` was told.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// The configuration; `None`: the default path, or none at all where interfaces are given.
+    /// The configuration; `None`: no services, only the interfaces named here.
     pub config: Option<PathBuf>,
     /// Interfaces beside those of the configuration.
     pub interfaces: Vec<String>,
@@ -53,9 +53,11 @@ pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Resu
     let source = Source::new(options);
     let loaded = source.load()?;
     if loaded.model.interfaces.is_empty() {
-        return Err(Error::NoInterface {
-            file: source.path_or_default().display().to_string(),
-        });
+        let file = source
+            .path
+            .as_ref()
+            .map_or("a configuration".into(), |p| p.display().to_string());
+        return Err(Error::NoInterface { file });
     }
     for warning in &loaded.warnings {
         log::warn!("{warning}");
@@ -170,17 +172,10 @@ fn features(model: &Model) -> u32 {
 
 impl Source {
     fn new(options: Options) -> Self {
-        let path = match (&options.config, options.interfaces.is_empty()) {
-            (Some(path), _) => Some(path.clone()),
-            (None, true) => Some(default_config()),
-            (None, false) => None,
-        };
-        Self { path, options }
-    }
-
-    /// The file, or where it would be.
-    fn path_or_default(&self) -> PathBuf {
-        self.path.clone().unwrap_or_else(default_config)
+        Self {
+            path: options.config.clone(),
+            options,
+        }
     }
 
     /// Reads the configuration and adds what the command line said.

@@ -318,15 +318,24 @@ impl Dataplane {
 }
 
 /// Removes what an instance left without a daemon: links (so the program is detached), program,
-/// maps. Returns whether there was anything.
+/// maps. Returns what that was, a line each.
 ///
 /// # Errors
 /// [`Error::InstanceBusy`] while its daemon runs, or the file system's.
-pub fn remove(bpffs: &Path, instance: &str) -> Result<bool, Error> {
+pub fn remove(bpffs: &Path, instance: &str) -> Result<Vec<String>, Error> {
     let pins = Pins::lock(bpffs, instance)?;
-    let found = pins.abi().exists() || !pins.linked().is_empty();
+    let linked = pins.linked();
+    let mut removed: Vec<_> = linked
+        .iter()
+        .map(|name| format!("detached from interface {name}"))
+        .collect();
+    if pins.abi().exists() {
+        removed.push(format!(
+            "removed the program and maps of instance {instance}"
+        ));
+    }
     pins.remove()?;
-    Ok(found)
+    Ok(removed)
 }
 
 fn image(contents: maps::Contents) -> Result<Image, Error> {

@@ -214,8 +214,10 @@ fn counters(status: &Status) -> String {
         redirect,
         pass,
         drop,
+        punt,
     } = status.verdicts;
-    let mut text = format!("verdicts: tx {tx}, redirect {redirect}, pass {pass}, drop {drop}");
+    let mut text =
+        format!("verdicts: tx {tx}, redirect {redirect}, pass {pass}, drop {drop}, punt {punt}");
     let drops: Vec<_> = status
         .drops
         .0

@@ -1,8 +1,8 @@
 //! Health checks: asks every backend again and again, and says who may get traffic.
 //!
 //! [`Checker`] runs one task a backend and owns nothing else; what the tasks learn reaches the
-//! controller as [`Event`]s. How an answer changes a backend's health is [`streak`]'s matter (pure),
-//! when to ask is [`schedule`]'s, and each kind of question has a file of its own ([`tcp`]).
+//! controller as [`Event`]s. How an answer changes a backend's health is `streak`'s matter (pure),
+//! when to ask is `schedule`'s, and each kind of question has a file of its own (`tcp`).
 //! Nothing in here knows of slots or maps.
 
 mod probe;

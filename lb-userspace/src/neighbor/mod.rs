@@ -2,8 +2,8 @@
 //!
 //! [`spawn`] starts one task that owns everything: it asks the kernel's routes, follows routes,
 //! neighbours, links and addresses over netlink, and has the neighbours kept resolved. What changes
-//! reaches the controller as [`Event`]s. [`table`] is the pure part (answers in, events out),
-//! [`parse`] turns netlink messages into its types, [`kernel`] holds the sockets, [`resolver`] is
+//! reaches the controller as [`Event`]s. `table` is the pure part (answers in, events out),
+//! `parse` turns netlink messages into its types, `kernel` holds the sockets, `resolver` is
 //! the task. Nothing in here knows of services or maps.
 //!
 //! XDP traffic never confirms a neighbour, so every next hop is installed as managed

@@ -9,6 +9,7 @@ use std::{
     io::Write,
     path::Path,
     process::{self, Command, Stdio},
+    rc::Rc,
     sync::atomic::{AtomicU32, Ordering},
     thread,
 };
@@ -39,7 +40,7 @@ pub(crate) struct Bed {
 
 impl Bed {
     /// Runs `test` on a thread inside the near namespace.
-    pub(crate) fn run<F: Future<Output = ()>>(test: impl FnOnce(Bed) -> F + Send + 'static) {
+    pub(crate) fn run<F: Future<Output = ()>>(test: impl FnOnce(Rc<Self>) -> F + Send + 'static) {
         if !geteuid().is_root() {
             assert!(
                 env::var_os("SLUICE_ALLOW_SKIP").is_some_and(|value| value == "1"),
@@ -52,11 +53,13 @@ impl Bed {
         let thread = thread::spawn(move || {
             let namespace = File::open(format!("/run/netns/{}", bed.near)).expect("the namespace");
             setns(namespace, CloneFlags::CLONE_NEWNET).expect("entering the namespace");
+            // Kept here too, for tests that do not hold on to theirs.
+            let bed = Rc::new(bed);
             tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .expect("a runtime")
-                .block_on(test(bed));
+                .block_on(test(Rc::clone(&bed)));
         });
         if let Err(panic) = thread.join() {
             std::panic::resume_unwind(panic);

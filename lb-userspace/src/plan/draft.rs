@@ -97,48 +97,49 @@ impl<'a> Draft<'a> {
         self.seating.seats.iter().map(|seat| seat.index)
     }
 
-    /// Plans entries, table and record. A service that must wait has replies that get another value:
-    /// slots name its new backends only after that.
+    /// Whether slots wait for a barrier: a packet that read the old record must not meet slots that
+    /// only the new one explains.
+    pub(super) fn moves_wait(&self) -> bool {
+        self.held.is_some() && self.record_changes() && !self.table_is_new
+    }
+
+    /// Plans entries, table and record. A service that must wait has replies that get another value,
+    /// or slots that wait: its new backends are reached late.
     pub(super) fn write(&self, must_wait: bool, stages: &mut Stages) {
         self.seating
             .write(self.claim.id, !self.table_is_new, stages);
-        let is_published = self.held.is_some();
-        let record_changes = self.held.map(|held| held.record_index) != Some(self.record_index);
-
-        if record_changes {
-            stages.tables.push(Write::Record {
-                index: self.record_index,
-                record: self.record,
-            });
-            let waits = must_wait && is_published && self.table_is_new;
-            let reach = if waits {
-                &mut stages.late
-            } else {
-                &mut stages.reach
-            };
-            reach.published.push(Write::Publish {
-                service: self.claim.id,
-                record: ServiceRef::record(self.record_index.0),
-            });
+        if self.record_changes() {
+            self.write_record(must_wait, stages);
         }
         match self.held {
             Some(held) if !self.table_is_new => {
                 let moves = moves(SlotIndex(self.slots.first), held.slots, &self.table);
                 stages.slots_moved += moves.iter().map(slots_in).sum::<usize>();
-                // A packet that read the old record must not meet slots that the new one explains.
-                let waits = must_wait || record_changes;
-                let reach = if waits {
-                    &mut stages.late
-                } else {
-                    &mut stages.reach
-                };
-                reach.moves.extend(moves);
+                stages.reach_when(must_wait).moves.extend(moves);
             }
             _ => stages.tables.push(Write::Slots {
                 first: SlotIndex(self.slots.first),
                 slots: self.table.clone(),
             }),
         }
+    }
+
+    fn record_changes(&self) -> bool {
+        self.held.map(|held| held.record_index) != Some(self.record_index)
+    }
+
+    /// A new table names new backends, so it is published when they may be reached; a new range of
+    /// backends under the same table says what the old one said, and one for a new id is not reached.
+    fn write_record(&self, must_wait: bool, stages: &mut Stages) {
+        stages.tables.push(Write::Record {
+            index: self.record_index,
+            record: self.record,
+        });
+        let late = must_wait && self.table_is_new && self.held.is_some();
+        stages.reach_when(late).published.push(Write::Publish {
+            service: self.claim.id,
+            record: ServiceRef::record(self.record_index.0),
+        });
     }
 }
 

@@ -40,7 +40,9 @@ pub fn reconcile(desired: &Desired<'_>, image: &Image) -> Result<Plan, PlanError
         replies.want(*claim, &draft.seating)?;
         drafts.push(draft);
     }
-    let waiting = replies.compare(image, capacity, &mut stages)?;
+    let mut waiting = replies.compare(image, capacity, &mut stages)?;
+    let moving = drafts.iter().filter(|draft| draft.moves_wait());
+    waiting.extend(moving.map(|draft| draft.claim().id));
     vips::compare(&claims, &waiting, image, capacity, &mut stages)?;
     for draft in &drafts {
         draft.write(waiting.contains(&draft.claim().id), &mut stages);

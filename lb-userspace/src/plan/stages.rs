@@ -65,6 +65,15 @@ pub(super) struct Reach {
 }
 
 impl Stages {
+    /// Where writes go that packets see: late, or with the build.
+    pub(super) fn reach_when(&mut self, late: bool) -> &mut Reach {
+        if late {
+            &mut self.late
+        } else {
+            &mut self.reach
+        }
+    }
+
     pub(super) fn into_plan(self) -> Plan {
         let Self {
             deaths,

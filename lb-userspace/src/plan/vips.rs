@@ -36,12 +36,8 @@ pub(super) fn compare(
             if entries > capacity.vips as usize {
                 return Err(full(claim, capacity));
             }
-            let reach = if held.is_some() || waiting.contains(&claim.id) {
-                &mut stages.late
-            } else {
-                &mut stages.reach
-            };
-            reach.vips.push(Write::InsertVip {
+            let late = held.is_some() || waiting.contains(&claim.id);
+            stages.reach_when(late).vips.push(Write::InsertVip {
                 key,
                 service: claim.id,
             });

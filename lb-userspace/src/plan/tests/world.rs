@@ -33,6 +33,8 @@ pub(super) struct World {
     replies: BTreeMap<VipKeyV4, ReplyV4>,
     /// Whom a slot was written for; forgotten when the slot is written.
     written_for: BTreeMap<u32, Identity>,
+    /// VIPs that the plan deletes further on: their replies may be another VIP's already.
+    leaving: BTreeSet<VipKeyV4>,
     /// A daemon died in between: some slot may name a backend whose replies it had withdrawn.
     pub(super) was_adopted: bool,
     /// What a packet may hold that began since the last barrier.
@@ -65,6 +67,7 @@ impl World {
             backends: vec![Backend::default(); capacity.backends as usize],
             replies: BTreeMap::new(),
             written_for: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             was_adopted: false,
             held: Held::default(),
         }
@@ -87,6 +90,7 @@ impl World {
     /// Applies the first `most` writes of a plan.
     pub(super) fn apply(&mut self, plan: &Plan, most: usize) {
         let mut left = most;
+        self.leaving = plan.writes().filter_map(deleted_vip).collect();
         for (number, phase) in plan.phases.iter().enumerate() {
             if number > 0 {
                 self.barrier();
@@ -160,6 +164,7 @@ impl World {
             }
             Write::DeleteVip { key } => {
                 assert!(self.vips.remove(key).is_some(), "{write:?}");
+                self.leaving.remove(key);
                 self.held.deleted_keys = true;
             }
             Write::InsertReply { key, reply } => {
@@ -210,7 +215,7 @@ impl World {
         let slots = slots.first as usize..(slots.first + slots.count) as usize;
         let named: BTreeSet<Slot> = self.slots[slots].iter().copied().collect();
         let vips = self.vips.iter().filter(|(_, id)| **id == record.service);
-        for (vip, _) in vips {
+        for (vip, _) in vips.filter(|(vip, _)| !self.leaving.contains(vip)) {
             for slot in named.iter().filter(|slot| **slot != Slot::UNSET) {
                 let index = Range::backends(record).backend(slot.current()).unwrap();
                 let entry = &self.backends[index.0 as usize];
@@ -318,5 +323,12 @@ impl World {
             .map(|position| Slot::stable(status.backends[&endpoints[position as usize]].local))
             .collect();
         assert_eq!(self.image.service(status.id).unwrap().slots, wanted);
+    }
+}
+
+fn deleted_vip(write: &Write) -> Option<VipKeyV4> {
+    match write {
+        Write::DeleteVip { key } => Some(*key),
+        _ => None,
     }
 }

@@ -66,6 +66,22 @@ fn the_last_known_health_takes_nothing_out() {
     assert!(world.plan(&model, &known).unwrap().is_empty());
 }
 
+#[test]
+fn an_entry_that_a_dead_daemon_left_is_freed_behind_a_barrier() {
+    let model = two_services();
+    let mut world = World::new(&model);
+    let plan = world.plan(&model, &all_up(&model)).unwrap();
+    world.apply(&plan, 2);
+    world.image = world.read_back();
+    assert_eq!(world.image.backends_in_use().count(), 1);
+
+    let nothing = super::fixture::model(Vec::new());
+    let plan = world.reach(&nothing, &all_up(&nothing));
+    assert_eq!(plan.phases.len(), 2);
+    assert!(plan.phases[0].0.is_empty());
+    assert_eq!(world.image.backends_in_use().count(), 0);
+}
+
 #[derive(Clone)]
 struct Maps {
     vips: BTreeMap<VipKeyV4, ServiceId>,
@@ -214,5 +230,9 @@ proptest! {
         prop_assert!(reconcile(&desired, &image).unwrap().is_empty());
         prop_assert!(image.service_ids().count() == 2);
         prop_assert!(image.backends_in_use().count() == 3);
+        for service in &model.services {
+            let status = image.status(service).unwrap();
+            prop_assert_eq!(status.backends.len(), service.backends.len());
+        }
     }
 }

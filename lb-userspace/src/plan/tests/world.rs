@@ -154,7 +154,14 @@ impl World {
             }
             Write::Slots { first, slots } => self.write_slots(first.0, slots),
             Write::Publish { service, record } => {
+                let old = self.record_of(*service).map(|old| Range::slots(&old));
                 self.services[service.0 as usize] = *record;
+                if let Some(new) = self.record_of(*service) {
+                    let slots = Range::slots(&new);
+                    if old != Some(slots) {
+                        self.check_replies(&new, slots);
+                    }
+                }
             }
             Write::InsertVip { key, service } => {
                 assert!(!self.held.deleted_keys, "{write:?} without a barrier");

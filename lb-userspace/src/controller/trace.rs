@@ -13,12 +13,13 @@ const LINES: usize = 1024;
 
 impl Controller {
     /// Puts the tracing program in place; its lines go to the returned receiver until that is
-    /// dropped or the limit is reached.
+    /// dropped.
     pub(super) fn start_trace(
         &mut self,
         options: TraceOptions,
     ) -> Result<mpsc::Receiver<TraceLine>, Refusal> {
-        let TraceOptions { service, limit } = options;
+        // The limit is the server's: it drops the receiver after the last line.
+        let TraceOptions { service, limit: _ } = options;
         let service = service
             .map(|name| {
                 self.model
@@ -29,7 +30,7 @@ impl Controller {
                     .ok_or_else(|| Refusal::bad_request(format!("there is no service `{name}`")))
             })
             .transpose()?;
-        let (lines, mut from_kernel) = mpsc::channel(LINES);
+        let (lines, for_client) = mpsc::channel(LINES);
         let records = self
             .dataplane
             .start_trace(service, lines)
@@ -39,27 +40,10 @@ impl Controller {
             })?;
         log::info!("tracing started");
 
-        let (to_client, for_client) = mpsc::channel(LINES);
         let ended = self.trace_end.clone();
         tokio::spawn(async move {
-            let relay = async move {
-                let mut left = limit.unwrap_or(u64::MAX);
-                while left > 0 {
-                    tokio::select! {
-                        line = from_kernel.recv() => match line {
-                            Some(line) => match to_client.send(line).await {
-                                Ok(()) => left -= 1,
-                                Err(_) => break,
-                            },
-                            None => break,
-                        },
-                        () = to_client.closed() => break,
-                    }
-                }
-                // Dropping the receiver ends the other half.
-            };
-            let (ended_well, ()) = tokio::join!(records.forward(), relay);
-            if let Err(error) = ended_well {
+            // Ends when the client's receiver is dropped: it went away, or has had its limit.
+            if let Err(error) = records.forward().await {
                 log::error!("reading the trace: {error}");
             }
             let _controller_gone = ended.send(()).await;

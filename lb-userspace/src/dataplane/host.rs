@@ -78,7 +78,7 @@ fn missing(effective: u64) -> Vec<&'static str> {
     let has = |number: u32| effective & (1 << number) != 0;
     CAPABILITIES
         .into_iter()
-        .filter(|(number, _)| !has(*number) && !(*number >= 38 && has(SYS_ADMIN)))
+        .filter(|(number, _)| !(has(*number) || *number >= 38 && has(SYS_ADMIN)))
         .map(|(_, name)| name)
         .collect()
 }

@@ -17,7 +17,7 @@ const DOCUMENTED: &str = concat!(
     r#""slots":{"stable":16381,"transition":0,"tracked":0},"packets":0,"bytes":0,"new_flows":0,"#,
     r#""backends":[{"name":"web-1","address":"10.0.1.11:8080","weight":1,"effective_weight":1,"admin":"enabled","health":"up","neighbor":"resolved","#,
     r#""slots":5461,"packets":0,"bytes":0,"new_flows":0,"last_check":{"ok":true,"at":"2026-01-02T03:04:05.000Z","duration_ms":1.2,"reason":"200"}}]}],"#,
-    r#""verdicts":{"tx":0,"redirect":0,"pass":0,"drop":0},"drops":{"no_backend":0,"malformed":0}"#,
+    r#""verdicts":{"tx":0,"redirect":0,"pass":0,"drop":0,"punt":0},"drops":{"no_backend":0,"malformed":0}"#,
 );
 
 #[test]

@@ -332,7 +332,7 @@ mod tests {
           web-2    10.0.1.12:8080  0 of 1  enabled   down    failed        0    0.0%        0      0 B          0  failed 1s ago, 500.0 ms: no answer within 500ms
           web-3    10.0.1.13:8080       0  draining  none    resolved      0    0.0%        0      0 B          0  -
 
-        verdicts: tx 13050, redirect 0, pass 99, drop 7
+        verdicts: tx 13050, redirect 0, pass 99, drop 7, punt 0
         drops: malformed 7
         "#);
     }
@@ -353,7 +353,7 @@ mod tests {
         sluice 0.1.0, ABI 1, instance default, pid 4711, up 1d 2h
         configuration none, generation 3
 
-        verdicts: tx 13050, redirect 0, pass 99, drop 7
+        verdicts: tx 13050, redirect 0, pass 99, drop 7, punt 0
         "#);
     }
 

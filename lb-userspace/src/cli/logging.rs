@@ -1,6 +1,9 @@
 //! Where log lines go: standard error, from `info` on (`RUST_LOG` says otherwise).
 
-use std::{env, io::Write};
+use std::{
+    env,
+    io::{self, Write},
+};
 
 use env_logger::{Builder, Env};
 use log::Level;
@@ -8,7 +11,7 @@ use log::Level;
 /// Starts logging. To be called once, by what runs for long.
 pub(super) fn start() {
     let mut builder = Builder::from_env(Env::default().default_filter_or("info"));
-    if env::var_os("JOURNAL_STREAM").is_some() {
+    if goes_to_journal() {
         // The journal has its own time and reads the priority from the line: sd-daemon(3).
         builder
             .format(|out, record| writeln!(out, "<{}>{}", priority(record.level()), record.args()));
@@ -17,6 +20,16 @@ pub(super) fn start() {
     }
     // A second logger is a mistake of tests at most.
     let _ = builder.try_init();
+}
+
+/// Whether standard error is the stream that systemd connected to the journal. The variable alone
+/// says nothing: whatever a service starts inherits it. See systemd.exec(5).
+fn goes_to_journal() -> bool {
+    let Ok(stderr) = nix::sys::stat::fstat(io::stderr()) else {
+        return false;
+    };
+    let stream = format!("{}:{}", stderr.st_dev, stderr.st_ino);
+    env::var("JOURNAL_STREAM").is_ok_and(|expected| expected == stream)
 }
 
 /// syslog(3)'s number.

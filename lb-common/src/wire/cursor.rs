@@ -76,19 +76,28 @@ impl<'a> Cursor<'a> {
         Ok(unsafe { &mut *here.cast::<T>() })
     }
 
-    /// Passes over `count` bytes.
+    /// Takes the next header, which says itself how long it is, and passes over what it has behind its
+    /// fixed part. `length` counts from the header's start.
     ///
     /// # Errors
-    ///
-    /// [`Truncated`] where the packet has fewer; the cursor has then not moved.
+    /// [`Truncated`] where the packet ends before, or `length` is less than the fixed part. The cursor
+    /// may then have moved.
     #[inline(always)]
-    pub fn skip(&mut self, count: u16) -> Result<(), Truncated> {
-        let next = self.position.wrapping_add(count as usize);
-        if next > self.end {
+    pub fn read_sized<T: Header>(
+        &mut self,
+        length: impl FnOnce(&T) -> u16,
+    ) -> Result<&'a mut T, Truncated> {
+        // Measured from the start and not from the end of the fixed part: an offset that the
+        // verifier can see is never negative.
+        let start = self.position;
+        let header = self.read::<T>()?;
+        let length = length(header);
+        let next = start.wrapping_add(length as usize);
+        if (length as usize) < size_of::<T>() || next > self.end {
             return Err(Truncated);
         }
         self.position = next;
-        Ok(())
+        Ok(header)
     }
 
     /// Whether at least `count` bytes are left.
@@ -115,8 +124,17 @@ mod tests {
         second.ttl = 2;
         assert!(cursor.has(5) && !cursor.has(6));
         assert_eq!(cursor.read::<Ipv4Hdr>().err(), Some(Truncated));
-        assert_eq!(cursor.skip(6), Err(Truncated));
-        assert_eq!(cursor.skip(5), Ok(()));
         assert_eq!((bytes[8], bytes[28]), (1, 2));
+    }
+
+    #[test]
+    fn a_header_with_options_is_passed_over_whole() {
+        let mut bytes = [0_u8; 45];
+        let mut cursor = Cursor::new(&mut bytes);
+        cursor.read_sized::<Ipv4Hdr>(|_| 24).unwrap();
+        assert!(cursor.has(21) && !cursor.has(22));
+        assert_eq!(cursor.read_sized::<Ipv4Hdr>(|_| 22).err(), Some(Truncated));
+        let mut cursor = Cursor::new(&mut bytes);
+        assert_eq!(cursor.read_sized::<Ipv4Hdr>(|_| 19).err(), Some(Truncated));
     }
 }

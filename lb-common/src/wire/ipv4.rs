@@ -25,8 +25,8 @@ pub enum Fragment {
 
 /// Accessors that [`Ipv4Hdr`] gets here, in terms of this crate's types.
 pub trait Ipv4 {
-    /// Bytes of the options after the fixed header, or `None` for an impossible version or length.
-    fn options_length(&self) -> Option<u16>;
+    /// Bytes of the header with its options; 0 for an impossible version or length.
+    fn header_length(&self) -> u16;
     /// Bytes of the whole packet as the header claims.
     fn total_length(&self) -> u16;
     /// Whether TCP follows.
@@ -45,11 +45,11 @@ pub trait Ipv4 {
 
 impl Ipv4 for Ipv4Hdr {
     #[inline(always)]
-    fn options_length(&self) -> Option<u16> {
+    fn header_length(&self) -> u16 {
         // Version 4, and a length of 5 to 15 words of 4 bytes.
         match self.vihl {
-            vihl @ 0x45..=0x4f => Some(((vihl & 0x0f) as u16 - 5) * 4),
-            _ => None,
+            vihl @ 0x45..=0x4f => (vihl & 0x0f) as u16 * 4,
+            _ => 0,
         }
     }
 

@@ -53,12 +53,8 @@ pub fn parse(mut cursor: Cursor<'_>) -> Result<Packet<'_>, Unparsed> {
     if !ethernet.is_ipv4() {
         return Err(Unparsed::NotOurs);
     }
-    let mut rest = cursor;
-    // The claimed length is measured from here; frames shorter than 60 bytes are padded behind it.
-    let ip = rest.read::<Ipv4Hdr>()?;
-    let options = ip.options_length().ok_or(Unparsed::Malformed)?;
-    let header = size_of::<Ipv4Hdr>() as u16 + options;
-    let Some(payload) = ip.total_length().checked_sub(header) else {
+    let ip = cursor.read_sized(Ipv4Hdr::header_length)?;
+    let Some(payload) = ip.total_length().checked_sub(ip.header_length()) else {
         return Err(Unparsed::Malformed);
     };
     if !ip.is_tcp() {
@@ -68,13 +64,11 @@ pub fn parse(mut cursor: Cursor<'_>) -> Result<Packet<'_>, Unparsed> {
     if fragment == Fragment::Later || (fragment == Fragment::First && payload < Tcp::LENGTH) {
         return Err(Unparsed::NotOurs);
     }
-    if options != 0 {
-        rest.skip(options)?;
-    }
-    if payload < Tcp::LENGTH || !rest.has(payload) {
+    // The claimed length, not the frame's: short frames are padded behind it.
+    if payload < Tcp::LENGTH || !cursor.has(payload) {
         return Err(Unparsed::Malformed);
     }
-    let tcp = rest.read::<Tcp>()?;
+    let tcp = cursor.read::<Tcp>()?;
     Ok(Packet {
         ethernet,
         ip,

@@ -14,7 +14,7 @@ use crate::{
 pub(super) struct Retired(BTreeMap<ServiceId, BackendCounters>);
 
 impl Retired {
-    /// Notes the counters of the backends that a plan frees, and forgets the services that it frees.
+    /// Notes the counters of the backends that a plan has freed, and forgets the services that it frees.
     pub(super) fn note(
         &mut self,
         plan: &Plan,

@@ -151,8 +151,9 @@ impl Controller {
             } = self;
             // Barriers wait for the kernel.
             tokio::task::block_in_place(|| {
-                retired.note(&plan, image, dataplane)?;
-                dataplane.apply(&plan, image)
+                dataplane.apply(&plan, image)?;
+                // Freed counters keep their values until their index is given away again.
+                retired.note(&plan, image, dataplane)
             })?;
         }
         self.face_backends();

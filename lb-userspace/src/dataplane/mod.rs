@@ -88,7 +88,11 @@ impl Dataplane {
             }
         };
         match Self::load(&pins, limits, &settings, adopted) {
-            Ok((running, maps)) => {
+            Ok((running, mut maps)) => {
+                if adopted {
+                    // What the earlier daemon freed last may still be in use by a program.
+                    maps.barrier()?;
+                }
                 let image = image(maps.read()?)?;
                 let dataplane = Self {
                     pins,

@@ -12,6 +12,9 @@ use crate::{
     step::{self, seconds},
 };
 
+/// Private items are documented too, so a module's page may link to its private parts.
+const RUSTDOCFLAGS: &str = "-D warnings -A rustdoc::private_intra_doc_links";
+
 /// The packages of user space. The XDP program is checked apart from them: in one build, features
 /// that user space wants of shared dependencies would pull `std` into it.
 const USER_SPACE: [&str; 3] = ["--workspace", "--exclude", "lb-ebpf"];
@@ -52,7 +55,7 @@ fn checks(workspace: &Workspace) -> Vec<(&'static str, Command)> {
         cargo
     };
     let strict_docs = |mut cargo: Command| {
-        cargo.env("RUSTDOCFLAGS", "-D warnings");
+        cargo.env("RUSTDOCFLAGS", RUSTDOCFLAGS);
         cargo
     };
     let clippy = [

@@ -36,10 +36,11 @@ fn sluice(context: XdpContext) -> u32 {
 /// The same with a log record a packet; takes the other's place while somebody traces.
 #[xdp]
 fn sluice_traced(context: XdpContext) -> u32 {
-    let before = trace::before(&context);
+    let mut before = trace::Tuple::default();
+    let traced = trace::before(&context, &mut before);
     let (Ok(verdict) | Err(verdict)) = judge(&context);
     verdict.count();
-    if let Some(before) = before {
+    if traced {
         trace::after(&context, before, verdict);
     }
     verdict.action()

@@ -16,7 +16,7 @@ pub(crate) fn find(packet: &Packet<'_>) -> Option<&'static ServiceRecord> {
         packet.ip.proto,
     );
     // SAFETY: the value is one word, inserted and deleted but never updated in place.
-    let service = unsafe { maps::VIPS_IPV4.get(&key) }.copied()?;
+    let service = unsafe { maps::VIPS_IPV4.get(key) }.copied()?;
     maps::record(service)
 }
 

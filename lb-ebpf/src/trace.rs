@@ -13,7 +13,7 @@ use lb_common::{
 use crate::{maps, parse::cursor, settings, verdict::Verdict};
 
 /// A packet's addresses as they stood at one moment.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Tuple {
     source: Be32,
     destination: Be32,
@@ -23,16 +23,18 @@ pub(crate) struct Tuple {
     flags: u8,
 }
 
-/// The packet as it came in, if it is to be traced.
+/// Notes the packet as it came in; whether it is to be traced.
+///
+/// The tuple is the caller's, all zeros: inside an `Option` it would be uninitialised where there is
+/// none, and the verifier refuses to have that moved about.
 #[inline(always)]
-pub(crate) fn before(context: &XdpContext) -> Option<Tuple> {
-    let tuple = tuple(context)?;
+pub(crate) fn before(context: &XdpContext, before: &mut Tuple) -> bool {
+    let Some(tuple) = tuple(context) else {
+        return false;
+    };
+    *before = tuple;
     let wanted = settings::trace_service();
-    if (wanted == TRACE_ALL || tuple.service() == Some(ServiceId(wanted))) && within_budget() {
-        Some(tuple)
-    } else {
-        None
-    }
+    (wanted == TRACE_ALL || before.service() == Some(ServiceId(wanted))) && within_budget()
 }
 
 /// Writes the record.
@@ -62,12 +64,12 @@ impl Tuple {
     fn service(&self) -> Option<ServiceId> {
         let vip = VipKeyV4::new(self.destination, self.destination_port, self.protocol);
         // SAFETY: inserted and deleted but never updated in place.
-        if let Some(service) = unsafe { maps::VIPS_IPV4.get(&vip) } {
+        if let Some(service) = unsafe { maps::VIPS_IPV4.get(vip) } {
             return Some(*service);
         }
         let backend = VipKeyV4::new(self.source, self.source_port, self.protocol);
         // SAFETY: as above.
-        unsafe { maps::REPLIES_IPV4.get(&backend) }.map(|reply| reply.service)
+        unsafe { maps::REPLIES_IPV4.get(backend) }.map(|reply| reply.service)
     }
 }
 

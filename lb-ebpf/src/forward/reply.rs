@@ -84,7 +84,7 @@ fn find(context: &XdpContext, packet: &Packet<'_>) -> Option<&'static ReplyV4> {
     );
     // SAFETY: inserted and deleted but never updated in place; an entry deleted meanwhile is not
     // reused before the daemon's next barrier.
-    unsafe { maps::REPLIES_IPV4.get(&key) }
+    unsafe { maps::REPLIES_IPV4.get(key) }
 }
 
 /// Asks the kernel where the packet goes. Anything but a way on passes it to the kernel: it is for

@@ -1,0 +1,80 @@
+//! A TCP server that sends back what it gets, and its client.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use tokio::{net::TcpListener, sync::oneshot};
+
+use crate::{
+    counts::Counts,
+    host::{Host, Task},
+};
+
+/// An echo server on a thread inside a host; dropping it stops it.
+#[derive(Debug)]
+pub struct EchoServer {
+    counts: Arc<Counts>,
+    _task: Task,
+}
+
+impl EchoServer {
+    /// Listens on `address` when this returns.
+    pub fn start(host: &Host, address: SocketAddr) -> Result<Self> {
+        let counts = Arc::new(Counts::new()?);
+        let counted = Arc::clone(&counts);
+        let (bound, is_bound) = oneshot::channel();
+        let task = host.spawn(move || async move {
+            match TcpListener::bind(address).await {
+                Ok(listener) => {
+                    let _ = bound.send(Ok(()));
+                    serve(listener, counted).await;
+                }
+                Err(error) => {
+                    let _ = bound.send(Err(error));
+                }
+            }
+        });
+        let result = is_bound
+            .blocking_recv()
+            .context("the server's thread ended")?;
+        result.with_context(|| format!("listening on {address} in {}", host.name()))?;
+        Ok(Self {
+            counts,
+            _task: task,
+        })
+    }
+
+    /// Connections accepted.
+    pub fn connections(&self) -> u64 {
+        self.counts.connections()
+    }
+}
+
+/// Connects from `host`, sends `message`, and checks that it comes back.
+pub fn echo(host: &Host, target: SocketAddr, message: &[u8], limit: Duration) -> Result<()> {
+    host.run(|| {
+        let mut stream = TcpStream::connect_timeout(&target, limit)
+            .with_context(|| format!("connecting to {target}"))?;
+        stream.set_read_timeout(Some(limit))?;
+        stream.write_all(message)?;
+        let mut answer = vec![0; message.len()];
+        stream.read_exact(&mut answer).context("reading the echo")?;
+        ensure!(answer == message, "the echo differs from what was sent");
+        Ok(())
+    })
+}
+
+async fn serve(listener: TcpListener, counts: Arc<Counts>) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        counts.add_connection();
+        tokio::spawn(async move {
+            let (mut reader, mut writer) = stream.split();
+            let _ = tokio::io::copy(&mut reader, &mut writer).await;
+        });
+    }
+}

@@ -1,0 +1,74 @@
+//! The two ethtool settings that XDP between veths needs, by ioctl.
+
+use std::{
+    io,
+    mem::{size_of, zeroed},
+    os::fd::AsRawFd,
+};
+
+use anyhow::{Context, Result, ensure};
+use socket2::{Domain, Socket, Type};
+
+// linux/ethtool.h
+const ETHTOOL_GTXCSUM: u32 = 0x16;
+const ETHTOOL_STXCSUM: u32 = 0x17;
+const ETHTOOL_GGRO: u32 = 0x2b;
+const ETHTOOL_SGRO: u32 = 0x2c;
+
+/// `struct ethtool_value` of linux/ethtool.h.
+#[repr(C)]
+struct EthtoolValue {
+    command: u32,
+    data: u32,
+}
+
+const _: () = assert!(size_of::<EthtoolValue>() == 8);
+
+/// Switches transmit checksum offload; called inside the namespace.
+///
+/// A veth hands unfinished checksums to its peer, and an XDP program there would rewrite them.
+pub fn set_tx_checksum(interface: &str, on: bool) -> Result<()> {
+    set(interface, ETHTOOL_STXCSUM, on).with_context(|| format!("ethtool -K {interface} tx"))
+}
+
+/// Switches generic receive offload; called inside the namespace.
+///
+/// A veth without GRO and without an XDP program has no NAPI: frames redirected to it are lost
+/// silently.
+pub fn set_gro(interface: &str, on: bool) -> Result<()> {
+    set(interface, ETHTOOL_SGRO, on).with_context(|| format!("ethtool -K {interface} gro"))
+}
+
+/// Whether transmit checksum offload and generic receive offload are on.
+pub fn offloads(interface: &str) -> Result<(bool, bool)> {
+    let tx = ioctl(interface, ETHTOOL_GTXCSUM, 0).context("reading tx")?;
+    let gro = ioctl(interface, ETHTOOL_GGRO, 0).context("reading gro")?;
+    Ok((tx != 0, gro != 0))
+}
+
+fn set(interface: &str, command: u32, on: bool) -> Result<()> {
+    ioctl(interface, command, u32::from(on))?;
+    Ok(())
+}
+
+fn ioctl(interface: &str, command: u32, data: u32) -> Result<u32> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+    let mut value = EthtoolValue { command, data };
+    // SAFETY: ifreq is plain old data, all zeroes is a valid one.
+    let mut request: libc::ifreq = unsafe { zeroed() };
+    ensure!(
+        interface.len() < request.ifr_name.len(),
+        "the name is too long"
+    );
+    for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_data = (&raw mut value).cast();
+    // SAFETY: SIOCETHTOOL reads the name and reads and writes the 8 bytes behind ifru_data, which
+    // outlive the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
+    if result < 0 {
+        return Err(io::Error::last_os_error().into());
+    }
+    Ok(value.data)
+}

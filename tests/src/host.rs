@@ -1,0 +1,280 @@
+//! A host: a named network namespace, and ways to run code and programs in it.
+//!
+//! What a host does on the network (links, addresses, routes) are the same-named functions of
+//! `netlink`, run inside.
+
+use std::{
+    fs,
+    net::IpAddr,
+    path::Path,
+    process::Command,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use anyhow::{Context, Result, anyhow};
+use tokio::{runtime::Builder, sync::oneshot};
+
+use crate::{
+    ethtool,
+    netlink::{self, Link, Neighbour},
+    netns::NetNs,
+    process,
+};
+
+/// A host; it goes with its last clone.
+#[derive(Clone, Debug)]
+pub struct Host {
+    namespace: Arc<NetNs>,
+}
+
+impl Host {
+    /// Makes a host named `name`, with `lo` up and nothing that talks unasked.
+    pub fn new(name: &str) -> Result<Self> {
+        let host = Self {
+            namespace: Arc::new(NetNs::create(name)?),
+        };
+        host.run(|| -> Result<()> {
+            quiet()?;
+            netlink::set_up("lo", true)
+        })
+        .with_context(|| format!("setting up the host {name}"))?;
+        Ok(host)
+    }
+
+    /// The name for `ip netns exec`.
+    pub fn name(&self) -> &str {
+        self.namespace.name()
+    }
+
+    /// Joins two hosts by a veth pair, both ends up, with the offloads that XDP between veths needs.
+    pub fn join(&self, interface: &str, other: &Self, other_interface: &str) -> Result<()> {
+        self.run(|| netlink::add_veth(interface, other_interface, other.namespace.fd()))?;
+        for (host, name) in [(self, interface), (other, other_interface)] {
+            host.run(|| -> Result<()> {
+                ethtool::set_tx_checksum(name, false)?;
+                ethtool::set_gro(name, true)?;
+                netlink::set_up(name, true)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Makes a bridge, up.
+    pub fn bridge(&self, name: &str) -> Result<()> {
+        self.run(|| {
+            netlink::add_bridge(name)?;
+            netlink::set_up(name, true)
+        })
+    }
+
+    /// Makes `port` a port of `bridge`.
+    pub fn enslave(&self, port: &str, bridge: &str) -> Result<()> {
+        self.run(|| netlink::enslave(port, bridge))
+    }
+
+    /// Adds an address.
+    pub fn address(&self, interface: &str, address: impl Into<IpAddr>, prefix: u8) -> Result<()> {
+        let address = address.into();
+        self.run(|| netlink::add_address(interface, address, prefix))
+    }
+
+    /// Adds a route through a gateway.
+    pub fn route(
+        &self,
+        destination: impl Into<IpAddr>,
+        prefix: u8,
+        gateway: impl Into<IpAddr>,
+    ) -> Result<()> {
+        let (destination, gateway) = (destination.into(), gateway.into());
+        self.run(|| netlink::add_route(destination, prefix, gateway))
+    }
+
+    /// Sets an interface up or down.
+    pub fn set_up(&self, interface: &str, up: bool) -> Result<()> {
+        self.run(|| netlink::set_up(interface, up))
+    }
+
+    /// What the kernel says of an interface, its counters too.
+    pub fn link(&self, interface: &str) -> Result<Link> {
+        self.run(|| netlink::link(interface))
+    }
+
+    /// The neighbour table.
+    pub fn neighbours(&self) -> Result<Vec<Neighbour>> {
+        self.run(netlink::neighbours)
+    }
+
+    /// Sets a permanent neighbour.
+    pub fn set_neighbour(
+        &self,
+        interface: &str,
+        address: impl Into<IpAddr>,
+        mac: [u8; 6],
+    ) -> Result<()> {
+        let address = address.into();
+        self.run(|| netlink::set_neighbour(interface, address, mac))
+    }
+
+    /// Forgets a neighbour; whether there was one.
+    pub fn forget_neighbour(&self, interface: &str, address: impl Into<IpAddr>) -> Result<bool> {
+        let address = address.into();
+        self.run(|| netlink::forget_neighbour(interface, address))
+    }
+
+    /// Writes a setting below `/proc/sys`.
+    pub fn sysctl(&self, key: &str, value: &str) -> Result<()> {
+        self.run(|| write_sysctl(key, value))
+    }
+
+    /// Lets the host forward packets, without sending redirects for them.
+    pub fn forward(&self) -> Result<()> {
+        self.sysctl("net/ipv4/ip_forward", "1")
+    }
+
+    /// Runs `work` on a thread inside the host, and gives back what it gives.
+    ///
+    /// # Panics
+    /// Where `work` does, or the namespace cannot be entered.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                self.namespace.enter().expect("entering the namespace");
+                work()
+            });
+            inside
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Starts a thread inside the host.
+    pub fn spawn_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        let host = self.clone();
+        thread::spawn(move || {
+            host.namespace.enter().expect("entering the namespace");
+            work()
+        })
+    }
+
+    /// Runs a future on a single-threaded runtime inside the host: its sockets are the host's.
+    pub fn block_on<T: Send, F: Future<Output = T>>(&self, work: impl FnOnce() -> F + Send) -> T {
+        self.run(|| {
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(work())
+        })
+    }
+
+    /// Starts a future on a thread inside the host; it is dropped with the guard.
+    pub fn spawn<F: Future<Output = ()>>(&self, work: impl FnOnce() -> F + Send + 'static) -> Task {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = self.spawn_thread(move || {
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(async {
+                tokio::select! {
+                    () = work() => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        Task {
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    /// A command that will run inside the host. It sees the same files: only its network is another.
+    pub fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(program.as_ref());
+        let fd = self
+            .namespace
+            .fd()
+            .try_clone_to_owned()
+            .expect("duplicating a descriptor");
+        process::enter_before_exec(&mut command, fd);
+        command
+    }
+}
+
+/// A future running inside a host; dropping it stops it and waits for its end.
+#[derive(Debug)]
+pub struct Task {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Task {
+    /// Stops it; fails where it panicked.
+    pub fn stop(mut self) -> Result<()> {
+        self.end()
+    }
+
+    /// Waits until it ends by itself; fails where it panicked.
+    pub fn wait(mut self) -> Result<()> {
+        let result = self.thread.take().map(JoinHandle::join);
+        result
+            .transpose()
+            .map(drop)
+            .map_err(|_| anyhow!("a task in a host panicked"))
+    }
+
+    fn end(&mut self) -> Result<()> {
+        drop(self.stop.take());
+        let result = self.thread.take().map(JoinHandle::join);
+        result
+            .transpose()
+            .map(drop)
+            .map_err(|_| anyhow!("a task in a host panicked"))
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
+}
+
+/// Settings of a new namespace. Those of `default` reach the interfaces made later.
+const QUIET: &[(&str, &str)] = &[
+    ("net/ipv6/conf/all/accept_ra", "0"),
+    ("net/ipv6/conf/default/accept_ra", "0"),
+    ("net/ipv6/conf/default/autoconf", "0"),
+    ("net/ipv6/conf/all/accept_dad", "0"),
+    ("net/ipv6/conf/default/accept_dad", "0"),
+    // 1: no link-local address is made up, so nobody solicits routers.
+    ("net/ipv6/conf/default/addr_gen_mode", "1"),
+    ("net/ipv4/conf/all/rp_filter", "0"),
+    ("net/ipv4/conf/default/rp_filter", "0"),
+    ("net/ipv4/conf/all/send_redirects", "0"),
+    ("net/ipv4/conf/default/send_redirects", "0"),
+    ("net/ipv4/conf/all/accept_redirects", "0"),
+    ("net/ipv4/conf/default/accept_redirects", "0"),
+    // Ping sockets for every group.
+    ("net/ipv4/ping_group_range", "0 2147483647"),
+];
+
+fn quiet() -> Result<()> {
+    for (key, value) in QUIET {
+        let ipv6 = key.starts_with("net/ipv6");
+        if ipv6 && !Path::new("/proc/sys/net/ipv6").exists() {
+            continue;
+        }
+        write_sysctl(key, value)?;
+    }
+    Ok(())
+}
+
+/// `/proc/sys/net` shows the namespace of the thread that opens it.
+fn write_sysctl(key: &str, value: &str) -> Result<()> {
+    fs::write(Path::new("/proc/sys").join(key), value)
+        .with_context(|| format!("setting {key} to {value}"))
+}

@@ -1,21 +1,26 @@
 //! Sluice's testbed: hosts as network namespaces on veth, and what runs in them.
 //!
 //! Everything is a guard: dropping it removes it. What a killed run leaves, the next one sweeps.
-//! [`topology`] is the network of the playground and of the system tests, `daemon` the real
+//! [`topology`] is the network of the playground and of the system tests, [`daemon`] the real
 //! `sluice run` in it; the rest is what those two are made of.
 
 pub mod capture;
+pub mod cli;
+pub mod config;
 pub mod counts;
+pub mod daemon;
 pub mod echo;
 pub mod ethtool;
 pub mod host;
 pub mod http;
 pub mod icmp;
+pub mod load;
 pub mod netlink;
 pub mod netns;
 pub mod poll;
 pub mod process;
 pub mod programs;
 pub mod server;
+pub mod status;
 pub mod sweep;
 pub mod topology;

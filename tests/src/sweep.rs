@@ -4,7 +4,7 @@
 //! process that is gone may go.
 
 use std::{
-    fs, io,
+    env, fs, io,
     path::{Path, PathBuf},
     sync::{
         Once,
@@ -31,7 +31,8 @@ pub const PINS: &str = "/sys/fs/bpf/sluice";
 /// Where sockets live, a folder an instance.
 pub const RUN: &str = "/run/sluice";
 
-const BPFFS: &str = "/sys/fs/bpf";
+/// Where the BPF file system is mounted.
+pub const BPFFS: &str = "/sys/fs/bpf";
 const PREFIX: &str = "slt-";
 
 /// A name nobody else has: `slt-<pid>-<n>`; fits an instance and starts a namespace's name.
@@ -67,19 +68,16 @@ pub fn ready() -> bool {
     true
 }
 
-/// Removes namespaces, pins and sockets of processes that are gone.
+/// Removes namespaces, pins, sockets and temporary folders of processes that are gone.
 pub fn sweep() {
     for name in netns::list().iter().filter(|name| is_orphan(name)) {
         if let Err(error) = netns::remove(name) {
             eprintln!("sweep: {error:#}");
         }
     }
-    for folder in [PINS, RUN] {
-        for name in names_in(Path::new(folder))
-            .iter()
-            .filter(|name| is_orphan(name))
-        {
-            remove_folder(&Path::new(folder).join(name));
+    for folder in [PathBuf::from(PINS), PathBuf::from(RUN), env::temp_dir()] {
+        for name in names_in(&folder).iter().filter(|name| is_orphan(name)) {
+            remove_folder(&folder.join(name));
         }
     }
 }
@@ -119,7 +117,8 @@ pub fn files_below(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-fn remove_folder(path: &Path) {
+/// Removes a folder and what is in it; one that is not there is no error.
+pub fn remove_folder(path: &Path) {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             eprintln!("sweep: removing {}: {error}", path.display());

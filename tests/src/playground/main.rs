@@ -1,29 +1,42 @@
-//! The playground.
+//! The playground: Sluice between a client and its backends, on one machine, to watch and to break.
+//!
+//! `run` builds the network and everything in it, and removes all of it at its end; `kill`, `stop`
+//! and `revive` reach a running one from a second terminal.
 
-use std::{net::SocketAddr, path::PathBuf};
+mod arguments;
+mod control;
+mod ledger;
+mod paths;
+mod plain;
+mod run;
+mod sampler;
+mod scene;
+mod view;
+mod world;
+
+use std::process::ExitCode;
 
 use clap::Parser;
 
-#[derive(Debug, Parser)]
-enum Arguments {
-    /// Be a backend; what the playground and the tests start in a host.
-    #[command(hide = true)]
-    Serve {
-        #[arg(long)]
-        name: String,
-        #[arg(long)]
-        listen: SocketAddr,
-        #[arg(long)]
-        counts: PathBuf,
-    },
-}
+use crate::arguments::Arguments;
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse() {
+fn main() -> ExitCode {
+    let result = match Arguments::parse() {
+        Arguments::Run { backends, duration } => run::run(backends, duration),
+        Arguments::Kill { target } => control::send(control::Action::Kill, &target),
+        Arguments::Stop { target } => control::send(control::Action::Stop, &target),
+        Arguments::Revive { target } => control::send(control::Action::Revive, &target),
         Arguments::Serve {
             name,
             listen,
             counts,
         } => testbed::server::run(&name, listen, &counts),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -1,0 +1,199 @@
+//! The daemon's configuration file, composed: what tests and the playground change between runs.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use serde::{Serialize, Serializer};
+
+use crate::{
+    sweep,
+    topology::{Topology, VIP},
+};
+
+/// A whole file. Keys as in the daemon's documentation.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are the file's keys")]
+pub struct Config {
+    pub daemon: DaemonSection,
+    #[serde(rename = "interface")]
+    pub interfaces: Vec<Interface>,
+    #[serde(rename = "service")]
+    pub services: Vec<Service>,
+}
+
+/// `[daemon]`.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are the file's keys")]
+pub struct DaemonSection {
+    pub instance: String,
+    pub admin_socket: PathBuf,
+    pub bpffs: PathBuf,
+    pub state_dir: PathBuf,
+    pub on_stop: OnStop,
+    pub seed: String,
+}
+
+/// `daemon.on_stop`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnStop {
+    /// Detach, remove everything.
+    Detach,
+    /// Packets keep flowing.
+    Keep,
+}
+
+/// `[[interface]]`.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are the file's keys")]
+pub struct Interface {
+    pub name: String,
+    pub xdp: &'static str,
+}
+
+/// `[[service]]`.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are the file's keys")]
+pub struct Service {
+    pub name: String,
+    pub listen: Vec<String>,
+    pub forward: &'static str,
+    pub scheduler: &'static str,
+    pub table_size: u32,
+    pub health: Vec<Health>,
+    #[serde(rename = "backend")]
+    pub backends: Vec<Backend>,
+}
+
+/// `[[service.health]]`.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are the file's keys")]
+pub struct Health {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    #[serde(serialize_with = "milliseconds")]
+    pub interval: Duration,
+    #[serde(serialize_with = "milliseconds")]
+    pub timeout: Duration,
+    pub rise: u32,
+    pub fall: u32,
+}
+
+/// `[[service.backend]]`.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are the file's keys")]
+pub struct Backend {
+    pub name: String,
+    pub address: SocketAddr,
+    pub weight: u16,
+}
+
+impl Config {
+    /// The service `web` on the VIP with all backends of `topology`, for the instance `instance`.
+    pub fn new(instance: &str, topology: &Topology) -> Self {
+        let backends = topology.backends.iter();
+        Self {
+            daemon: DaemonSection {
+                instance: instance.to_owned(),
+                admin_socket: PathBuf::from(sweep::RUN).join(instance).join("admin.sock"),
+                bpffs: sweep::BPFFS.into(),
+                state_dir: PathBuf::from("/var/lib/sluice").join(instance),
+                on_stop: OnStop::Detach,
+                seed: "playground".to_owned(),
+            },
+            interfaces: topology
+                .lb_interfaces()
+                .iter()
+                .map(|name| Interface::new(name))
+                .collect(),
+            services: vec![Service {
+                name: "web".to_owned(),
+                listen: vec![format!("tcp://{VIP}")],
+                forward: "dnat",
+                scheduler: "maglev",
+                table_size: 16_381,
+                health: vec![Health::quick()],
+                backends: backends
+                    .map(|one| Backend::new(&one.name, one.address))
+                    .collect(),
+            }],
+        }
+    }
+
+    /// The file's text.
+    pub fn to_toml(&self) -> anyhow::Result<String> {
+        toml::to_string(self).context("composing the configuration")
+    }
+
+    /// The first service.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn web(&mut self) -> &mut Service {
+        self.services
+            .first_mut()
+            .expect("the configuration has a service")
+    }
+}
+
+impl Interface {
+    /// Native XDP on `name`: on veth nothing less will do.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            xdp: "native",
+        }
+    }
+}
+
+impl Health {
+    /// Every 200 ms, two of a kind decide.
+    pub fn quick() -> Self {
+        let every = Duration::from_millis(200);
+        Self {
+            kind: "tcp",
+            interval: every,
+            timeout: every,
+            rise: 2,
+            fall: 2,
+        }
+    }
+
+    /// How long a death may go unnoticed: fall x interval + timeout + 1 s.
+    pub fn detection(&self) -> Duration {
+        self.interval * self.fall + self.timeout + Duration::from_secs(1)
+    }
+
+    /// How long a return may go unnoticed: rise x interval + timeout + 1 s.
+    pub fn recovery(&self) -> Duration {
+        self.interval * self.rise + self.timeout + Duration::from_secs(1)
+    }
+}
+
+impl Backend {
+    /// With weight 1.
+    pub fn new(name: &str, address: SocketAddr) -> Self {
+        Self {
+            name: name.to_owned(),
+            address,
+            weight: 1,
+        }
+    }
+}
+
+/// Durations are strings in the file.
+fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{}ms", duration.as_millis()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_strings() {
+        let text = toml::to_string(&Health::quick()).expect("a health check is TOML");
+        assert!(text.contains("interval = \"200ms\""), "{text}");
+        assert_eq!(Health::quick().detection(), Duration::from_millis(1600));
+    }
+}

@@ -1,0 +1,223 @@
+//! The playground's one loop: outcomes, samples, requests and signals come in, a scene goes out.
+
+use std::{
+    io::{IsTerminal, stdin, stdout},
+    process::ExitStatus,
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use testbed::{http::Timeouts, load::Load, topology::VIP};
+use tokio::{
+    runtime::Builder,
+    signal::unix::{SignalKind, signal},
+};
+
+use crate::{
+    control::{self, Request},
+    ledger::Ledger,
+    plain,
+    sampler::{self, Sample},
+    scene::Scene,
+    view::View,
+    world::{DaemonState, World},
+};
+
+/// What the loop waits for.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The daemon's state; `None`: it did not answer.
+    Sample(Option<Sample>),
+    /// Somebody at a second terminal wants something.
+    Request(Request),
+    /// Ctrl-C, a signal, a key.
+    Stop,
+    /// The terminal has another size.
+    Resized,
+}
+
+/// One request every so often.
+const PACE: Duration = Duration::from_millis(5);
+const TIMEOUTS: Timeouts = Timeouts {
+    connect: Duration::from_secs(2),
+    answer: Duration::from_secs(2),
+};
+/// How often the loop looks around when nothing comes in.
+const TICK: Duration = Duration::from_millis(100);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Builds, runs, shows and removes it.
+pub(crate) fn run(backends: u8, duration: Option<Duration>) -> Result<()> {
+    let (sender, events) = channel();
+    watch_signals(sender.clone())?;
+    println!("playground: building client, router, load balancer and {backends} backends");
+    let mut playground = Playground::build(backends)?;
+    control::listen(sender.clone())?;
+    sampler::start(playground.world.cli(), sender.clone());
+    let end = duration.map(|duration| playground.start + duration);
+
+    let turned = if stdin().is_terminal() && stdout().is_terminal() {
+        let mut view = View::open(sender)?;
+        playground.turn(&events, end, |scene, _| view.show(scene))
+    } else {
+        plain::introduce(&playground.scene);
+        playground.turn(&events, end, |scene, second| {
+            if second {
+                plain::show(scene);
+            }
+            Ok(())
+        })
+    };
+    let finished = playground.finish();
+    turned.and(finished)
+}
+
+/// Everything that runs, and what is known of it.
+#[derive(Debug)]
+struct Playground {
+    load: Load,
+    world: World,
+    ledger: Ledger,
+    scene: Scene,
+    start: Instant,
+}
+
+impl Playground {
+    fn build(backends: u8) -> Result<Self> {
+        let world = World::build(backends)?;
+        let mut scene = Scene::new(&world)?;
+        scene.look(sampler::take(&world.cli(), None));
+        let load = Load::start(world.client(), VIP.into(), PACE, TIMEOUTS);
+        Ok(Self {
+            load,
+            world,
+            ledger: Ledger::default(),
+            scene,
+            start: Instant::now(),
+        })
+    }
+
+    /// Until it is to end. `show` is told whether another second has passed.
+    fn turn(
+        &mut self,
+        events: &Receiver<Event>,
+        end: Option<Instant>,
+        mut show: impl FnMut(&Scene, bool) -> Result<()>,
+    ) -> Result<()> {
+        let mut next_second = self.start + SECOND;
+        loop {
+            match events.recv_timeout(TICK) {
+                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Ok(Event::Sample(sample)) => self.scene.look(sample),
+                Ok(Event::Request(request)) => self.answer(request),
+                Ok(Event::Resized) | Err(RecvTimeoutError::Timeout) => {}
+            }
+            self.load
+                .drain()
+                .for_each(|outcome| self.ledger.record(&outcome));
+            let state = self.world.daemon_state()?;
+            if let DaemonState::Ended(status) = state {
+                return self.lament(status);
+            }
+            let now = Instant::now();
+            let second = now >= next_second;
+            if second {
+                next_second += SECOND;
+                self.scene.rates = self.ledger.end_second();
+            }
+            self.scene.update(now - self.start, state, &self.ledger);
+            show(&self.scene, second)?;
+            if end.is_some_and(|end| now >= end) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn answer(&mut self, request: Request) {
+        let Request {
+            action,
+            target,
+            answer,
+        } = request;
+        let result = self.world.act(action, &target, &mut self.ledger);
+        let result = result.map_err(|error| format!("{error:#}"));
+        if let Ok(done) = &result {
+            self.scene.tell(self.start.elapsed(), done);
+        }
+        // Whoever asked may have left.
+        let _ = answer.send(result);
+    }
+
+    fn lament(&self, status: ExitStatus) -> Result<()> {
+        bail!(
+            "the daemon ended by itself: {status}\n{}",
+            self.world.daemon_log()
+        )
+    }
+
+    /// Waits for what is under way, sums up, and removes everything.
+    fn finish(self) -> Result<()> {
+        let Self {
+            load,
+            world,
+            mut ledger,
+            mut scene,
+            start,
+        } = self;
+        let elapsed = start.elapsed();
+        load.end()?
+            .iter()
+            .for_each(|outcome| ledger.record(outcome));
+        scene.look(sampler::take(&world.cli(), None));
+        scene.update(elapsed, DaemonState::Running, &ledger);
+        println!("{}", scene.summary());
+        world.stop_foreign_daemon();
+        drop(world);
+        match (ledger.unexcused, ledger.answered()) {
+            (0, 0) => bail!("no request was answered"),
+            (0, _) => Ok(()),
+            (failed, _) => {
+                let why = ledger.first_error.unwrap_or_default();
+                bail!("{failed} requests failed without a death to excuse it; the first: {why}")
+            }
+        }
+    }
+}
+
+/// The handlers are in place when this returns.
+fn watch_signals(events: Sender<Event>) -> Result<()> {
+    let (ready, is_ready) = sync_channel(1);
+    thread::spawn(move || {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let kinds = [
+                SignalKind::interrupt(),
+                SignalKind::terminate(),
+                SignalKind::hangup(),
+            ];
+            let signals: std::io::Result<Vec<_>> = kinds.into_iter().map(signal).collect();
+            let Ok([mut interrupt, mut terminate, mut hangup]) =
+                signals.map(|all| <[_; 3]>::try_from(all).expect("three signals"))
+            else {
+                return;
+            };
+            let _ = ready.send(());
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                    _ = hangup.recv() => {}
+                }
+                if events.send(Event::Stop).is_err() {
+                    return;
+                }
+            }
+        });
+    });
+    is_ready.recv().context("watching for signals")
+}

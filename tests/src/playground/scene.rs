@@ -1,0 +1,275 @@
+//! What there is to see, the same for the terminal, the plain lines and the summary.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt::Write,
+    time::Duration,
+};
+
+use anyhow::Result;
+use testbed::{programs, topology::VIP};
+
+use crate::{
+    ledger::Ledger,
+    paths,
+    sampler::Sample,
+    world::{DaemonState, World},
+};
+
+/// Pieces of news that are kept.
+const NEWS: usize = 4;
+
+/// One moment of the playground.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    pub(crate) elapsed: Duration,
+    pub(crate) backends: Vec<Row>,
+    /// Requests that were answered or failed.
+    pub(crate) requests: u64,
+    pub(crate) failed: u64,
+    /// Failed while a death was still to be noticed.
+    pub(crate) excused: u64,
+    /// Requests answered in the last second, by backend.
+    pub(crate) rates: BTreeMap<String, u64>,
+    pub(crate) daemon: Daemon,
+    /// What a person did, the latest last.
+    pub(crate) news: VecDeque<String>,
+    /// Commands to try, with what they do.
+    pub(crate) hints: Vec<Hint>,
+    sample: Option<Sample>,
+    answers: bool,
+    restart: String,
+}
+
+/// A backend.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) address: String,
+    pub(crate) health: String,
+    /// Of the table's slots, per cent.
+    pub(crate) share: f64,
+    pub(crate) request_rate: u64,
+    pub(crate) packet_rate: u64,
+    /// Answered so far.
+    pub(crate) requests: u64,
+    /// Answered in each of the last seconds.
+    pub(crate) history: Vec<u64>,
+    packets: u64,
+    new_flows: u64,
+}
+
+/// How the daemon is, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Daemon {
+    Running { pid: u32 },
+    Silent,
+    Killed { restart: String },
+}
+
+/// A command to try.
+#[derive(Clone, Debug)]
+pub(crate) struct Hint {
+    pub(crate) command: String,
+    pub(crate) what: &'static str,
+}
+
+impl Scene {
+    /// Before the first request.
+    pub(crate) fn new(world: &World) -> Result<Self> {
+        let sluice = programs::sluice()?;
+        let sluice = relative(&sluice.display().to_string());
+        let sudo = if std::env::var_os("SUDO_USER").is_some() {
+            "sudo "
+        } else {
+            ""
+        };
+        let lb = world.lb_name();
+        let hint = |command: String, what| Hint { command, what };
+        Ok(Self {
+            elapsed: Duration::ZERO,
+            backends: Vec::new(),
+            requests: 0,
+            failed: 0,
+            excused: 0,
+            rates: BTreeMap::new(),
+            daemon: Daemon::Silent,
+            news: VecDeque::new(),
+            hints: vec![
+                hint(
+                    format!(
+                        "{sudo}ip netns exec {} curl http://{}/",
+                        world.client().name(),
+                        VIP.ip()
+                    ),
+                    "ask the VIP yourself",
+                ),
+                hint(
+                    "cargo xtask playground kill b2".into(),
+                    "requests go on without it",
+                ),
+                hint(
+                    "cargo xtask playground revive b2".into(),
+                    "it gets requests again",
+                ),
+                hint(
+                    "cargo xtask playground stop b3".into(),
+                    "frozen: only a health check notices",
+                ),
+                hint(
+                    "cargo xtask playground kill daemon".into(),
+                    "packets keep flowing",
+                ),
+                hint(
+                    format!("{sudo}{sluice} --socket {} status", paths::ADMIN_SOCKET),
+                    "what the daemon knows",
+                ),
+            ],
+            sample: None,
+            answers: false,
+            // `ip netns exec` would hide the BPF file system.
+            restart: format!(
+                "cargo xtask playground revive daemon   or   {sudo}nsenter --net=/run/netns/{lb} \
+                 {sluice} run --config {}",
+                paths::CONFIG
+            ),
+        })
+    }
+
+    /// The daemon was asked; `None`: it did not answer.
+    pub(crate) fn look(&mut self, sample: Option<Sample>) {
+        self.answers = sample.is_some();
+        if sample.is_some() {
+            self.sample = sample;
+        }
+    }
+
+    /// Something happened.
+    pub(crate) fn tell(&mut self, at: Duration, news: &str) {
+        self.news.push_back(format!("{:>4}s  {news}", at.as_secs()));
+        if self.news.len() > NEWS {
+            self.news.pop_front();
+        }
+    }
+
+    /// Time has passed.
+    pub(crate) fn update(&mut self, elapsed: Duration, daemon: DaemonState, ledger: &Ledger) {
+        self.elapsed = elapsed;
+        self.requests = ledger.requests();
+        self.failed = ledger.failed();
+        self.excused = ledger.excused;
+        self.daemon = match (&self.sample, self.answers, daemon) {
+            (Some(sample), true, _) => Daemon::Running {
+                pid: sample.status.pid,
+            },
+            (_, _, DaemonState::Killed) => Daemon::Killed {
+                restart: self.restart.clone(),
+            },
+            _ => Daemon::Silent,
+        };
+        self.backends = self.rows(ledger);
+    }
+
+    /// Packets that the XDP program saw.
+    pub(crate) fn packets_seen(&self) -> u64 {
+        self.sample
+            .as_ref()
+            .map_or(0, |sample| sample.status.packets_seen())
+    }
+
+    /// Requests answered in the last second.
+    pub(crate) fn rate(&self) -> u64 {
+        self.rates.values().sum()
+    }
+
+    /// At the end.
+    pub(crate) fn summary(&self) -> String {
+        let Self {
+            elapsed,
+            requests,
+            failed,
+            excused,
+            ..
+        } = self;
+        let mut text = format!("\nplayground: {:.1} s\n", elapsed.as_secs_f64());
+        let mut line = |what: &str, figures: String| {
+            let _ = writeln!(text, "  {what:<10}{figures}");
+        };
+        line(
+            "requests",
+            format!("{requests}, failed {failed} ({excused} while a death was unnoticed)"),
+        );
+        for Row {
+            name,
+            requests,
+            packets,
+            new_flows,
+            health,
+            ..
+        } in &self.backends
+        {
+            line(
+                name,
+                format!("{requests} requests, {packets} packets, {new_flows} new flows, {health}"),
+            );
+        }
+        if let Some(sample) = &self.sample {
+            let verdicts = sample.status.verdicts.iter();
+            let verdicts: Vec<_> = verdicts
+                .map(|(name, count)| format!("{name} {count}"))
+                .collect();
+            line(
+                "XDP",
+                format!(
+                    "{} packets seen: {}",
+                    self.packets_seen(),
+                    verdicts.join(", ")
+                ),
+            );
+        }
+        text
+    }
+
+    fn rows(&self, ledger: &Ledger) -> Vec<Row> {
+        let Some(Sample {
+            status,
+            packet_rates,
+            ..
+        }) = &self.sample
+        else {
+            return Vec::new();
+        };
+        let service = status.web();
+        let slots: u64 = service.backends.iter().map(|backend| backend.slots).sum();
+        let row = |backend: &testbed::status::Backend| {
+            let name = &backend.name;
+            let of = |counts: &BTreeMap<String, u64>| counts.get(name).copied().unwrap_or(0);
+            Row {
+                name: name.clone(),
+                address: backend.address.clone(),
+                health: backend.health.clone(),
+                share: 100.0 * backend.slots as f64 / slots.max(1) as f64,
+                request_rate: of(&self.rates),
+                packet_rate: if self.answers { of(packet_rates) } else { 0 },
+                requests: of(&ledger.answered),
+                history: ledger
+                    .history
+                    .get(name)
+                    .into_iter()
+                    .flatten()
+                    .copied()
+                    .collect(),
+                packets: backend.packets,
+                new_flows: backend.new_flows,
+            }
+        };
+        service.backends.iter().map(row).collect()
+    }
+}
+
+/// As a person in the project's folder would type it.
+fn relative(path: &str) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let shorter = path.strip_prefix(&format!("{}/", here.display()));
+    shorter.unwrap_or(path).to_owned()
+}

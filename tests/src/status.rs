@@ -1,0 +1,159 @@
+//! `sluice status --output json`, read back.
+//!
+//! Fields are only ever added there, so unknown ones are ignored here.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+/// The daemon's state.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Status {
+    /// Names pins and sockets.
+    pub instance: String,
+    /// The daemon's process.
+    pub pid: u32,
+    /// What configuration is in force.
+    pub config: ConfigState,
+    /// Where the program is attached.
+    pub interfaces: Vec<Interface>,
+    /// Services, in the file's order.
+    pub services: Vec<Service>,
+    /// Packets, by what was done with them.
+    pub verdicts: BTreeMap<String, u64>,
+    /// Dropped packets, by reason.
+    pub drops: BTreeMap<String, u64>,
+}
+
+/// What configuration is in force.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ConfigState {
+    /// Counts applied configurations.
+    pub generation: u64,
+    /// How the last reload went, if there was one.
+    pub last_reload: Option<Reload>,
+}
+
+/// How a reload went.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Reload {
+    /// It was applied.
+    pub ok: bool,
+    /// Why not.
+    pub error: Option<String>,
+}
+
+/// An interface.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// `native` or `generic`.
+    pub xdp: String,
+}
+
+/// A service.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// Slots of its table.
+    pub table_size: u64,
+    /// Packets to its backends.
+    pub packets: u64,
+    /// Bytes to its backends.
+    pub bytes: u64,
+    /// SYNs.
+    pub new_flows: u64,
+    /// Its backends.
+    pub backends: Vec<Backend>,
+}
+
+/// A backend.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Backend {
+    /// Its name.
+    pub name: String,
+    /// Where packets go.
+    pub address: String,
+    /// `unknown`, `up`, `down` or `none`.
+    pub health: String,
+    /// Slots of the table that are its own.
+    pub slots: u64,
+    /// Packets to it.
+    pub packets: u64,
+    /// Bytes to it.
+    pub bytes: u64,
+    /// SYNs to it.
+    pub new_flows: u64,
+}
+
+impl Status {
+    /// Reads the JSON.
+    pub fn parse(json: &str) -> Result<Self> {
+        serde_json::from_str(json).with_context(|| format!("reading the status:\n{json}"))
+    }
+
+    /// The service `web`.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn web(&self) -> &Service {
+        let found = self.services.iter().find(|service| service.name == "web");
+        found.expect("the service `web` is not in the status")
+    }
+
+    /// A backend of `web`.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn backend(&self, name: &str) -> &Backend {
+        let found = self
+            .web()
+            .backends
+            .iter()
+            .find(|backend| backend.name == name);
+        found.unwrap_or_else(|| panic!("the backend {name} is not in the status"))
+    }
+
+    /// Slots of each backend of `web`, by name.
+    pub fn slots(&self) -> BTreeMap<String, u64> {
+        self.web()
+            .backends
+            .iter()
+            .map(|one| (one.name.clone(), one.slots))
+            .collect()
+    }
+
+    /// Whether every backend of `web` is up and has slots.
+    pub fn all_up(&self) -> bool {
+        let backends = &self.web().backends;
+        !backends.is_empty() && backends.iter().all(Backend::serves)
+    }
+
+    /// How many packets met the verdict `name`.
+    pub fn verdict(&self, name: &str) -> u64 {
+        self.verdicts
+            .get(name)
+            .copied()
+            .unwrap_or_else(|| panic!("no verdict {name} in the status"))
+    }
+
+    /// Packets that the program saw.
+    pub fn packets_seen(&self) -> u64 {
+        self.verdicts.values().sum()
+    }
+}
+
+impl Backend {
+    /// Up, with slots.
+    pub fn serves(&self) -> bool {
+        self.health == "up" && self.slots > 0
+    }
+
+    /// Down, without slots.
+    pub fn is_left_out(&self) -> bool {
+        self.health == "down" && self.slots == 0
+    }
+}

@@ -6,6 +6,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::{host::Host, programs, status::Status};
 
+/// Exit codes: done, or checked and a service has no usable backend.
+const DONE: i32 = 0;
+const UNHEALTHY: i32 = 3;
+
 /// Runs `sluice --instance I ...`.
 #[derive(Clone, Debug)]
 pub struct Cli {
@@ -37,6 +41,7 @@ impl Cli {
             Some(host) => host.command(program),
             None => Command::new(program),
         };
+        forget_environment(&mut command);
         command
             .arg("--instance")
             .arg(&self.instance)
@@ -64,10 +69,17 @@ impl Cli {
 
     fn status_text(&self) -> Result<String> {
         let output = self.run(&["--output", "json", "status"])?;
-        if !output.status.success() {
+        if !matches!(output.status.code(), Some(DONE | UNHEALTHY)) {
             bail!("sluice status: {}: {}", output.status, stderr(&output));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+/// Takes out what the caller's environment would tell `sluice`.
+pub(crate) fn forget_environment(command: &mut Command) {
+    for variable in ["SLUICE_INSTANCE", "SLUICE_SOCKET"] {
+        command.env_remove(variable);
     }
 }
 

@@ -14,7 +14,14 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::{
-    cli::Cli, config::Config, host::Host, poll, process::Process, programs, status::Status, sweep,
+    cli::{Cli, forget_environment},
+    config::Config,
+    host::Host,
+    poll,
+    process::Process,
+    programs,
+    status::Status,
+    sweep,
 };
 
 /// How long a start or an orderly stop may take: loading and verifying the program is most of it.
@@ -226,6 +233,7 @@ impl Daemon {
 
     fn command(&self) -> Result<Command> {
         let mut command = self.host.command(programs::sluice()?);
+        forget_environment(&mut command);
         command
             .arg("run")
             .arg("--config")

@@ -21,6 +21,8 @@ pub mod poll;
 pub mod process;
 pub mod programs;
 pub mod server;
+pub mod site;
 pub mod status;
 pub mod sweep;
 pub mod topology;
+pub mod xdp;

@@ -1,0 +1,177 @@
+//! What cannot start says why in one line, and leaves nothing attached or behind.
+
+use std::{
+    fs,
+    os::{
+        fd::AsFd,
+        unix::{fs::PermissionsExt, process::CommandExt},
+    },
+    process::Command,
+};
+
+use anyhow::Result;
+use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
+use testbed::{
+    config::{Config, Interface},
+    daemon::{Daemon, Ended},
+    netlink, programs,
+    site::{self, Site},
+    sweep,
+    topology::Topology,
+    xdp,
+};
+
+/// A start that must fail with `code` and say one line with all of `words`.
+fn refuses(daemon: &Daemon, code: i32, words: &[&str]) -> Result<Ended> {
+    let ended = daemon.run_to_end(|_| {})?;
+    assert_refused(&ended, code, words)?;
+    Ok(ended)
+}
+
+fn assert_refused(ended: &Ended, code: i32, words: &[&str]) -> Result<()> {
+    assert_eq!(ended.code(), Some(code), "{}", ended.output);
+    let line = ended.only_line()?;
+    for word in words {
+        assert!(line.contains(word), "`{word}` is not in: {line}");
+    }
+    Ok(())
+}
+
+fn assert_nothing_left(topology: &Topology, daemon: &Daemon) -> Result<()> {
+    assert_eq!(site::programs(topology)?, [None, None]);
+    assert!(
+        !daemon.pins().exists(),
+        "{:?}",
+        sweep::files_below(&daemon.pins())
+    );
+    assert!(!daemon.socket().exists());
+    Ok(())
+}
+
+fn prepare(change: impl FnOnce(&mut Config)) -> Result<Option<(Daemon, Topology)>> {
+    let network = Topology::builder().backends(1);
+    let Some((topology, config)) = Site::prepare(&network, change)? else {
+        return Ok(None);
+    };
+    Ok(Some((Daemon::prepare(&topology.lb, config)?, topology)))
+}
+
+#[test]
+fn a_second_daemon_of_the_instance_is_refused_and_the_first_goes_on() -> Result<()> {
+    let Some(site) = Site::start()? else {
+        return Ok(());
+    };
+    let before = site.daemon.status()?;
+    let programs = site.programs()?;
+    let instance = site.daemon.config().daemon.instance.clone();
+    refuses(&site.daemon, 1, &[&instance])?;
+    let after = site.daemon.status()?;
+    assert_eq!((after.pid, after.slots()), (before.pid, before.slots()));
+    assert_eq!(site.programs()?, programs);
+    site.get_many(10)?;
+    Ok(())
+}
+
+#[test]
+fn an_interface_that_does_not_exist_is_refused() -> Result<()> {
+    let with_nowhere = |config: &mut Config| config.interfaces.push(Interface::new("nowhere0"));
+    let Some((daemon, topology)) = prepare(with_nowhere)? else {
+        return Ok(());
+    };
+    refuses(&daemon, 1, &["nowhere0"])?;
+    assert_nothing_left(&topology, &daemon)
+}
+
+#[test]
+fn somebody_elses_program_is_left_alone() -> Result<()> {
+    let Some((daemon, topology)) = prepare(|_| {})? else {
+        return Ok(());
+    };
+    let program = xdp::load_passing_program()?;
+    // The last interface: what was attached before it must go again.
+    topology
+        .lb
+        .run(|| netlink::attach_xdp("back", program.as_fd()))?;
+    let before = site::programs(&topology)?;
+    assert!(before[0].is_none() && before[1].is_some(), "{before:?}");
+
+    refuses(&daemon, 1, &["back"])?;
+    assert_eq!(site::programs(&topology)?, before);
+    assert!(!daemon.pins().exists() && !daemon.socket().exists());
+    Ok(())
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_with_its_place() -> Result<()> {
+    let Some((daemon, topology)) = prepare(|config| config.web().backends[0].weight = 257)? else {
+        return Ok(());
+    };
+    let path = daemon.config_path();
+    let text = fs::read_to_string(&path)?;
+    let line = 1 + text
+        .lines()
+        .position(|line| line == "weight = 257")
+        .expect("a weight");
+    let place = format!("{}:{line}", path.display());
+    refuses(&daemon, 78, &[&place, "weight"])?;
+    assert_nothing_left(&topology, &daemon)
+}
+
+#[test]
+fn a_configuration_that_is_not_there_is_refused() -> Result<()> {
+    let Some((daemon, topology)) = prepare(|_| {})? else {
+        return Ok(());
+    };
+    let path = daemon.config_path();
+    fs::remove_file(&path)?;
+    let ended = daemon.run_to_end(|_| {})?;
+    let line = ended.only_line()?;
+    assert!(
+        matches!(ended.code(), Some(1 | 78)),
+        "{:?}: {line}",
+        ended.status
+    );
+    assert!(line.contains(&*path.to_string_lossy()), "{line}");
+    assert_nothing_left(&topology, &daemon)
+}
+
+#[test]
+fn an_unprivileged_user_is_refused() -> Result<()> {
+    let Some((daemon, topology)) = prepare(|_| {})? else {
+        return Ok(());
+    };
+    // Where the user may read: the target folder may be under somebody's home.
+    let folder = tempfile::Builder::new()
+        .prefix(&sweep::unique_name())
+        .tempdir()?;
+    let readable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(folder.path(), readable.clone())?;
+    let program = folder.path().join("sluice");
+    fs::copy(programs::sluice()?, &program)?;
+    fs::set_permissions(&program, readable)?;
+    let config = folder.path().join("sluice.toml");
+    fs::copy(daemon.config_path(), &config)?;
+
+    let ended = daemon.run_to_end(|command| {
+        *command = topology.lb.command(&program);
+        command.arg("run").arg("--config").arg(&config);
+        become_nobody(command);
+    })?;
+    assert_refused(&ended, 1, &[])?;
+    assert_nothing_left(&topology, &daemon)
+}
+
+/// After entering the host, which takes privilege.
+fn become_nobody(command: &mut Command) {
+    const NOBODY: u32 = 65_534;
+    // SAFETY: the three calls are plain system calls here: nothing but this thread exists after
+    // the fork, and nothing is allocated.
+    unsafe {
+        command.pre_exec(|| {
+            setgroups(&[])?;
+            setgid(Gid::from_raw(NOBODY))?;
+            setuid(Uid::from_raw(NOBODY))?;
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,134 @@
+//! A changed file takes effect on `reload`; a wrong one changes nothing.
+
+use std::fs;
+
+use anyhow::Result;
+use testbed::{
+    cli::stderr,
+    config::{Backend, Health},
+    site::Site,
+    topology::Topology,
+};
+
+#[test]
+fn a_backend_comes_and_another_goes() -> Result<()> {
+    let network = Topology::builder().backends(4);
+    let without_b4 = |config: &mut testbed::config::Config| {
+        config.web().backends.pop();
+    };
+    let Some(mut site) = Site::build(&network, without_b4)? else {
+        return Ok(());
+    };
+    assert_eq!(site.get_many(60)?.answered.get("b4"), None);
+    let before = site.daemon.status()?;
+    let address = site.topology.backends[3].address;
+    site.daemon.set_config(|config| {
+        config.web().backends.remove(0);
+        config.web().backends.push(Backend::new("b4", address));
+    })?;
+
+    let output = site.daemon.reload()?;
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    // It gets nothing before its first probe has succeeded.
+    let recovery = Health::quick().recovery();
+    let status = site.daemon.wait_until("b4 to serve", recovery, |status| {
+        status
+            .web()
+            .backends
+            .iter()
+            .any(|backend| backend.name == "b4" && backend.serves())
+    })?;
+    assert_eq!(
+        status.slots().keys().collect::<Vec<_>>(),
+        ["b2", "b3", "b4"]
+    );
+    assert_eq!(
+        status.slots().values().sum::<u64>(),
+        status.web().table_size
+    );
+    assert!(status.config.generation > before.config.generation);
+    assert!(
+        status
+            .config
+            .last_reload
+            .as_ref()
+            .is_some_and(|reload| reload.ok)
+    );
+    assert!(
+        status.web().packets >= before.web().packets,
+        "a service's sum went backwards"
+    );
+
+    let report = site.get_many(100)?;
+    assert_eq!(
+        report.answered.keys().collect::<Vec<_>>(),
+        ["b2", "b3", "b4"],
+        "{report}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_wrong_file_changes_nothing_and_is_reported() -> Result<()> {
+    let Some(site) = Site::start()? else {
+        return Ok(());
+    };
+    let before = site.daemon.status()?;
+    let load = site.load();
+    let path = site.daemon.config_path();
+    let good = fs::read_to_string(&path)?;
+    fs::write(&path, good.replace("weight = 1", "weight = 257"))?;
+    let output = site.daemon.reload()?;
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    let line = 1 + good
+        .lines()
+        .position(|line| line == "weight = 1")
+        .expect("a weight");
+    let place = format!("{}:{line}", path.display());
+    assert!(
+        said.contains(&place) && said.contains("weight"),
+        "{place} is not in: {said}"
+    );
+
+    let after = site.daemon.status()?;
+    assert_eq!(after.slots(), before.slots());
+    assert_eq!(after.config.generation, before.config.generation);
+    let reload = after.config.last_reload.expect("the reload is remembered");
+    assert!(!reload.ok);
+    assert!(
+        reload
+            .error
+            .as_deref()
+            .is_some_and(|error| error.contains("weight")),
+        "{reload:?}"
+    );
+
+    fs::write(&path, good)?;
+    assert_eq!(site.daemon.reload()?.status.code(), Some(0));
+    let report = load.finish()?;
+    assert!(
+        report.failures.is_empty() && report.answered() > 0,
+        "{report}"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_same_file_again_moves_nothing() -> Result<()> {
+    let Some(site) = Site::start()? else {
+        return Ok(());
+    };
+    let before = site.daemon.status()?;
+    let load = site.load();
+    for _ in 0..3 {
+        let output = site.daemon.reload()?;
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    }
+    let after = site.daemon.status()?;
+    assert_eq!(after.slots(), before.slots());
+    assert!(after.all_up(), "{:#?}", after.web());
+    let report = load.finish()?;
+    assert!(report.failures.is_empty(), "{report}");
+    Ok(())
+}

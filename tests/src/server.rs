@@ -1,15 +1,22 @@
 //! An HTTP server in a process of its own, so that it can be killed, stopped and revived.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
-use tokio::{net::TcpListener, runtime::Builder};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    runtime::Builder,
+};
 
 use crate::{counts::Counts, host::Host, http, poll, process::Process, programs};
 
 /// How long a started server may take to listen.
 const START: Duration = Duration::from_secs(10);
+
+/// Connections that wait to be accepted. The kernel goes on accepting for a stopped process until
+/// they are that many, and a TCP health check notices nothing before: few, so that it does soon.
+const BACKLOG: u32 = 16;
 
 /// An HTTP server inside a host, answering with its name; dropping it kills it.
 #[derive(Debug)]
@@ -108,11 +115,20 @@ pub fn run(name: &str, address: SocketAddr, counts: &Path) -> Result<()> {
     let counts = Arc::new(Counts::open(counts)?);
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("listening on {address}"))?;
+        let listener = listen(address).with_context(|| format!("listening on {address}"))?;
         counts.set_listening();
         http::serve(listener, name, counts).await;
         Ok(())
     })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }

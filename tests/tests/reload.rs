@@ -54,10 +54,6 @@ fn a_backend_comes_and_another_goes() -> Result<()> {
             .as_ref()
             .is_some_and(|reload| reload.ok)
     );
-    assert!(
-        status.web().packets >= before.web().packets,
-        "a service's sum went backwards"
-    );
 
     let report = site.get_many(100)?;
     assert_eq!(

@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::SocketAddr,
-    os::unix::process::ExitStatusExt,
+    os::{fd::AsFd, unix::process::ExitStatusExt},
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -17,10 +17,11 @@ use testbed::{
     host::Host,
     http::{self, Connection, Timeouts},
     icmp::ping,
-    netns, poll,
+    netlink, netns, poll,
     process::Process,
-    sweep,
+    site, sweep,
     topology::{CLIENT, Death, LB_BACK, LB_FRONT, ROUTER_FRONT, Topology},
+    xdp,
 };
 
 const SOON: Duration = Duration::from_secs(5);
@@ -209,6 +210,31 @@ fn a_forgotten_neighbour_is_gone() -> Result<()> {
     topology.lb.set_neighbour("front", CLIENT, mac)?;
     assert!(knows()?);
     ping(&topology.lb, CLIENT, SOON)?;
+    Ok(())
+}
+
+#[test]
+fn a_passing_xdp_program_is_seen_on_its_interface_and_passes() -> Result<()> {
+    if !sweep::ready() {
+        return Ok(());
+    }
+    let topology = Topology::builder().backends(1).build()?;
+    assert_eq!(site::programs(&topology)?, [None, None]);
+    let program = xdp::load_passing_program()?;
+    topology
+        .lb
+        .run(|| netlink::attach_xdp("back", program.as_fd()))?;
+    let attached = topology
+        .lb
+        .link("back")?
+        .xdp
+        .context("no program is seen")?;
+    assert!(attached.native && attached.id > 0, "{attached:?}");
+    assert_eq!(site::programs(&topology)?, [None, Some(attached.id)]);
+    assert_eq!(
+        get(&topology.client, topology.backends[0].address)?.backend(),
+        "b1"
+    );
     Ok(())
 }
 

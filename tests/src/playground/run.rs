@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use testbed::{http::Timeouts, load::Load, topology::VIP};
+use testbed::{http::Timeouts, load::Load, programs, topology::VIP};
 use tokio::{
     runtime::Builder,
     signal::unix::{SignalKind, signal},
@@ -87,7 +87,8 @@ struct Playground {
 impl Playground {
     fn build(backends: u8) -> Result<Self> {
         let world = World::build(backends)?;
-        let mut scene = Scene::new(&world)?;
+        let (client, lb) = (world.client().name(), world.lb_name());
+        let mut scene = Scene::new(client, lb, &programs::sluice()?);
         scene.look(sampler::take(&world.cli(), None));
         let load = Load::start(world.client(), VIP.into(), PACE, TIMEOUTS);
         Ok(Self {

@@ -22,6 +22,17 @@ pub(crate) struct Sample {
     at: Instant,
 }
 
+impl Sample {
+    /// With nothing to compare it with.
+    pub(crate) fn first(status: Status) -> Self {
+        Self {
+            status,
+            packet_rates: BTreeMap::new(),
+            at: Instant::now(),
+        }
+    }
+}
+
 /// Asks until nobody listens. No answer is an event too: `None`.
 pub(crate) fn start(cli: Cli, events: Sender<Event>) {
     thread::spawn(move || {
@@ -39,14 +50,11 @@ pub(crate) fn start(cli: Cli, events: Sender<Event>) {
 
 /// Asks once.
 pub(crate) fn take(cli: &Cli, last: Option<&Sample>) -> Option<Sample> {
-    let status = cli.status().ok()?;
-    let at = Instant::now();
-    let packet_rates = last.map(|last| rates(&last.status, &status, at - last.at));
-    Some(Sample {
-        status,
-        packet_rates: packet_rates.unwrap_or_default(),
-        at,
-    })
+    let mut sample = Sample::first(cli.status().ok()?);
+    if let Some(last) = last {
+        sample.packet_rates = rates(&last.status, &sample.status, sample.at - last.at);
+    }
+    Some(sample)
 }
 
 fn rates(before: &Status, now: &Status, between: Duration) -> BTreeMap<String, u64> {

@@ -3,18 +3,13 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt::Write,
+    path::Path,
     time::Duration,
 };
 
-use anyhow::Result;
-use testbed::{programs, topology::VIP};
+use testbed::topology::VIP;
 
-use crate::{
-    ledger::Ledger,
-    paths,
-    sampler::Sample,
-    world::{DaemonState, World},
-};
+use crate::{ledger::Ledger, paths, sampler::Sample, world::DaemonState};
 
 /// Pieces of news that are kept.
 const NEWS: usize = 4;
@@ -76,17 +71,15 @@ pub(crate) struct Hint {
 
 impl Scene {
     /// Before the first request.
-    pub(crate) fn new(world: &World) -> Result<Self> {
-        let sluice = programs::sluice()?;
+    pub(crate) fn new(client: &str, lb: &str, sluice: &Path) -> Self {
         let sluice = relative(&sluice.display().to_string());
         let sudo = if std::env::var_os("SUDO_USER").is_some() {
             "sudo "
         } else {
             ""
         };
-        let lb = world.lb_name();
         let hint = |command: String, what| Hint { command, what };
-        Ok(Self {
+        Self {
             elapsed: Duration::ZERO,
             backends: Vec::new(),
             requests: 0,
@@ -97,11 +90,7 @@ impl Scene {
             news: VecDeque::new(),
             hints: vec![
                 hint(
-                    format!(
-                        "{sudo}ip netns exec {} curl http://{}/",
-                        world.client().name(),
-                        VIP.ip()
-                    ),
+                    format!("{sudo}ip netns exec {} curl http://{}/", client, VIP.ip()),
                     "ask the VIP yourself",
                 ),
                 hint(
@@ -133,7 +122,7 @@ impl Scene {
                  {sluice} run --config {}",
                 paths::CONFIG
             ),
-        })
+        }
     }
 
     /// The daemon was asked; `None`: it did not answer.

@@ -207,7 +207,82 @@ fn graph(history: &[u64], highest: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{path::Path, time::Duration};
+
+    use ratatui::{Terminal, backend::TestBackend};
+    use testbed::status::Status;
+
     use super::*;
+    use crate::{ledger::Ledger, sampler::Sample, world::DaemonState};
+
+    const STATUS: &str = r#"{
+        "instance": "playground", "pid": 4711, "interfaces": [], "drops": {},
+        "config": {"generation": 1, "last_reload": null},
+        "verdicts": {"redirect": 600, "pass": 12},
+        "services": [{
+            "name": "web", "table_size": 16381, "packets": 600, "bytes": 36000, "new_flows": 100,
+            "backends": [
+                {"name": "b1", "address": "10.77.2.11:80", "health": "up", "slots": 16381,
+                 "packets": 600, "bytes": 36000, "new_flows": 100},
+                {"name": "b2", "address": "10.77.2.12:80", "health": "down", "slots": 0,
+                 "packets": 0, "bytes": 0, "new_flows": 0}
+            ]
+        }]
+    }"#;
+
+    fn drawn(scene: &Scene) -> String {
+        let mut terminal = Terminal::new(TestBackend::new(100, 30)).expect("a terminal");
+        terminal
+            .draw(|frame| draw(frame, scene))
+            .expect("a drawing");
+        terminal.backend().to_string()
+    }
+
+    #[test]
+    fn the_view_shows_backends_the_daemon_and_what_to_try() {
+        let status = Status::parse(STATUS).expect("a status");
+        let mut scene = Scene::new(
+            "sluice-client",
+            "sluice-lb",
+            Path::new("target/debug/sluice"),
+        );
+        scene.look(Some(Sample::first(status)));
+        scene.tell(Duration::from_secs(7), "b2 is killed");
+        scene.update(
+            Duration::from_secs(9),
+            DaemonState::Running,
+            &Ledger::default(),
+        );
+        let screen = drawn(&scene);
+        for text in [
+            "XDP saw 612 packets",
+            "10.77.2.11:80",
+            "100.0%",
+            "ip netns exec sluice-client curl http://10.77.0.80/",
+            "cargo xtask playground kill b2",
+            "--socket /run/sluice/playground/admin.sock status",
+            "process 4711",
+            "7s  b2 is killed",
+        ] {
+            assert!(screen.contains(text), "`{text}` is not in:\n{screen}");
+        }
+
+        scene.look(None);
+        scene.update(
+            Duration::from_secs(10),
+            DaemonState::Killed,
+            &Ledger::default(),
+        );
+        let screen = drawn(&scene);
+        assert!(
+            screen.contains("packets keep flowing. Restart it: "),
+            "{screen}"
+        );
+        assert!(
+            screen.contains("nsenter --net=/run/netns/sluice-lb"),
+            "{screen}"
+        );
+    }
 
     #[test]
     fn the_graph_shows_nothing_for_zero_and_something_for_one() {

@@ -50,12 +50,17 @@ impl Host {
     /// Joins two hosts by a veth pair, both ends up, with the offloads that XDP between veths needs.
     pub fn join(&self, interface: &str, other: &Self, other_interface: &str) -> Result<()> {
         self.run(|| netlink::add_veth(interface, other_interface, other.namespace.fd()))?;
-        for (host, name) in [(self, interface), (other, other_interface)] {
+        let ends = [(self, interface), (other, other_interface)];
+        for (host, name) in ends {
             host.run(|| -> Result<()> {
                 ethtool::set_tx_checksum(name, false)?;
-                ethtool::set_gro(name, true)?;
                 netlink::set_up(name, true)
             })?;
+        }
+        // Only once both ends are up: the kernel allows redirecting to an end when its peer's GRO is
+        // switched on, or when it comes up and finds it on. Otherwise every frame is dropped.
+        for (host, name) in ends {
+            host.run(|| ethtool::set_gro(name, true))?;
         }
         Ok(())
     }

@@ -4,7 +4,12 @@
 //! that says nothing, talks slowly, does not read or sends garbage costs one of
 //! [`MAX_CONNECTIONS`] places for some seconds, and nobody else notices.
 
-use std::{io, path::PathBuf, pin::pin, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    pin::pin,
+    time::Duration,
+};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -94,6 +99,14 @@ pub async fn bind(path: impl Into<PathBuf>) -> Result<Bound, BindError> {
         file,
         patience: Patience::default(),
     })
+}
+
+/// Removes the socket that a dead daemon left at `path`, if there is one; says whether.
+///
+/// # Errors
+/// As [`bind`].
+pub async fn remove_stale(path: &Path) -> Result<bool, BindError> {
+    socket::remove_stale(path).await
 }
 
 impl Bound {

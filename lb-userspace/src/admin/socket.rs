@@ -65,6 +65,19 @@ pub(super) async fn listen(path: &Path) -> Result<(UnixListener, SocketFile), Bi
     })
 }
 
+/// Removes the socket that a dead daemon left at `path`, if there is one; says whether.
+pub(super) async fn remove_stale(path: &Path) -> Result<bool, BindError> {
+    refuse_what_is_in_use(path).await?;
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(BindError::Failed {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
 async fn refuse_what_is_in_use(path: &Path) -> Result<(), BindError> {
     let failed = |source| BindError::Failed {
         path: path.to_owned(),

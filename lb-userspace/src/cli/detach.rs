@@ -23,7 +23,7 @@ pub(super) fn run(args: &Detach, global: &Global) -> anyhow::Result<Exit> {
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    let removed = runtime.block_on(controller::detach(bpffs, instance))?;
+    let removed = runtime.block_on(controller::detach(bpffs, instance, &global.socket()))?;
     match global.output {
         Format::Json => output::print_json(&serde_json::json!({ "removed": removed }))?,
         Format::Table if removed.is_empty() => {

@@ -130,11 +130,16 @@ impl Global {
         self.instance.as_deref().unwrap_or(DEFAULT_INSTANCE)
     }
 
-    fn client(&self) -> Client {
-        Client::new(match &self.socket {
+    /// Where the daemon's admin socket is.
+    fn socket(&self) -> PathBuf {
+        match &self.socket {
             Some(socket) => socket.clone(),
             None => socket_path(self.instance()),
-        })
+        }
+    }
+
+    fn client(&self) -> Client {
+        Client::new(self.socket())
     }
 }
 

@@ -254,12 +254,15 @@ impl Controller {
 ///
 /// # Errors
 /// [`dataplane::Error`] while the instance's daemon runs, or where the kernel refuses.
-pub async fn detach(bpffs: &Path, instance: &str) -> Result<Vec<String>, Error> {
+pub async fn detach(bpffs: &Path, instance: &str, socket: &Path) -> Result<Vec<String>, Error> {
     dataplane::check_host()?;
     let mut removed = dataplane::remove(bpffs, instance)?;
     match neighbor::forget_managed().await? {
         0 => {}
         count => removed.push(format!("{count} neighbours no longer kept resolved")),
+    }
+    if admin::remove_stale(socket).await? {
+        removed.push(format!("removed {}", socket.display()));
     }
     Ok(removed)
 }

@@ -80,11 +80,7 @@ impl Controller {
         let Some(view) = self.views.get_mut(&key) else {
             return;
         };
-        if view.health != health {
-            let reason = &last.reason;
-            log::info!("{key}: {} to {health} ({reason})", view.health);
-            view.health = health;
-        }
+        view.health = health;
         self.checks.insert(key, last);
     }
 
@@ -92,9 +88,6 @@ impl Controller {
     pub(super) fn on_neighbor(&mut self, event: neighbor::Event) {
         match event {
             neighbor::Event::NextHop { address, state } => {
-                if let neighbor::State::Unresolved { reason, .. } = &state {
-                    log::warn!("next hop of {address}: {reason}");
-                }
                 self.next_hops.insert(address, state);
                 self.refresh_next_hops();
             }

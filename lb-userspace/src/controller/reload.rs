@@ -10,14 +10,13 @@ use lb_common::abi::settings::Settings;
 
 use super::{
     Error, interfaces,
-    startup::settings,
     state::{Controller, LastReload},
 };
 use crate::{
     admin::{Refusal, ReloadReport},
     config,
     model::{Daemon, Limits, Model, Service},
-    neighbor,
+    neighbor, plan,
 };
 
 impl Controller {
@@ -79,7 +78,7 @@ impl Controller {
         }
         let devices = interfaces::find(&model.interfaces, &neighbor::links().await?)?;
         let before = *self.dataplane.settings();
-        let after = settings(&model, &self.seed);
+        let after = plan::settings(&model, &self.seed);
         // A feature is there before the first service that needs it, and until after the last one.
         self.load_with(Settings {
             features: before.features | after.features,

@@ -6,7 +6,6 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use lb_common::abi::settings::{Settings, feature};
 use tokio::sync::mpsc;
 
 use super::{
@@ -18,9 +17,9 @@ use crate::{
     config,
     dataplane::{self, Dataplane},
     health,
-    model::{Forward, Interface, Model, XdpMode},
+    model::{Interface, XdpMode},
     neighbor,
-    plan::Seed,
+    plan::{self, Seed},
 };
 
 /// Events that may wait for the controller, of each kind.
@@ -71,7 +70,7 @@ pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Resu
         bpffs: &model.daemon.bpffs,
         instance: &model.daemon.instance,
         limits: model.limits,
-        settings: settings(&model, &seed),
+        settings: plan::settings(&model, &seed),
     })?;
     if dataplane.adopted() {
         log::info!(
@@ -145,29 +144,6 @@ impl Controller {
     fn remember_views(&mut self) {
         self.views = self.image.last_known(&self.model);
     }
-}
-
-/// What the program is loaded with for a model.
-pub(super) fn settings(model: &Model, seed: &Seed) -> Settings {
-    Settings {
-        hash_key: seed.flow,
-        features: features(model),
-        ..Settings::default()
-    }
-}
-
-/// What the model uses, as switches of the program.
-fn features(model: &Model) -> u32 {
-    let mut features = 0;
-    for service in &model.services {
-        match service.forward {
-            Forward::Dnat => features |= feature::DNAT,
-        }
-    }
-    if model.interfaces.len() > 1 {
-        features |= feature::REDIRECT;
-    }
-    features
 }
 
 impl Source {

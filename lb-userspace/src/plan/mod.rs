@@ -8,6 +8,7 @@
 //! - [`image`], [`adopt`]: what the maps hold, mirrored or read back.
 //! - [`reconcile()`]: `claims` gives each service its id, `seating` each backend its index, `draft` a
 //!   service its table and record, `vips` and `replies` compare keys, `stages` puts all into order.
+//! - [`settings()`]: what of the program the model uses.
 //! - [`status`]: what the image says of a configured service.
 //!
 //! **Invariant:** after every single write of a plan, a slot that packets reach names the backend that
@@ -23,6 +24,7 @@ pub mod image;
 pub mod index;
 pub mod maglev;
 pub mod seed;
+pub mod settings;
 pub mod status;
 pub mod writes;
 
@@ -48,6 +50,7 @@ pub use self::{
     index::{BackendIndex, Range, RecordIndex, SlotIndex},
     reconcile::reconcile,
     seed::{Seed, TableKey},
+    settings::settings,
     status::{BackendStatus, ServiceStatus, SlotCounts},
     writes::{Phase, Plan, Summary, Write},
 };

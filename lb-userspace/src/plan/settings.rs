@@ -1,0 +1,29 @@
+//! What the program is loaded with: only what the model uses.
+
+use lb_common::abi::settings::{Settings, feature};
+
+use super::Seed;
+use crate::model::{Forward, Model};
+
+/// The program's read-only settings for a model.
+pub fn settings(model: &Model, seed: &Seed) -> Settings {
+    Settings {
+        hash_key: seed.flow,
+        features: features(model),
+        ..Settings::default()
+    }
+}
+
+/// What the model uses, as switches of the program.
+fn features(model: &Model) -> u32 {
+    let mut features = 0;
+    for service in &model.services {
+        match service.forward {
+            Forward::Dnat => features |= feature::DNAT,
+        }
+    }
+    if model.interfaces.len() > 1 {
+        features |= feature::REDIRECT;
+    }
+    features
+}

@@ -100,6 +100,11 @@ impl Host {
         self.run(|| netlink::set_up(interface, up))
     }
 
+    /// Sets an interface's MTU in bytes.
+    pub fn set_mtu(&self, interface: &str, mtu: u32) -> Result<()> {
+        self.run(|| netlink::set_mtu(interface, mtu))
+    }
+
     /// What the kernel says of an interface, its counters too.
     pub fn link(&self, interface: &str) -> Result<Link> {
         self.run(|| netlink::link(interface))

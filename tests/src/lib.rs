@@ -17,6 +17,7 @@ pub mod icmp;
 pub mod load;
 pub mod netlink;
 pub mod netns;
+pub mod packets;
 pub mod poll;
 pub mod process;
 pub mod programs;

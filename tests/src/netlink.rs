@@ -118,6 +118,16 @@ pub fn set_up(name: &str, up: bool) -> Result<()> {
         .with_context(|| format!("setting {name} {}", if up { "up" } else { "down" }))
 }
 
+/// Sets an interface's MTU in bytes.
+pub fn set_mtu(name: &str, mtu: u32) -> Result<()> {
+    change(
+        LinkUnspec::new_with_index(link(name)?.index)
+            .mtu(mtu)
+            .build(),
+    )
+    .with_context(|| format!("setting the MTU of {name} to {mtu}"))
+}
+
 /// Attaches the XDP program behind `program` as a plain attachment, not as a link.
 pub fn attach_xdp(name: &str, program: BorrowedFd<'_>) -> Result<()> {
     let mut message = LinkUnspec::new_with_index(link(name)?.index).build();

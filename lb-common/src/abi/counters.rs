@@ -89,6 +89,13 @@ impl Counter {
         Self(Self::FIRST_DROP + reason as u32)
     }
 
+    /// Every counter that is used.
+    pub fn all() -> impl Iterator<Item = Self> {
+        [Self::TX, Self::REDIRECT, Self::PASS, Self::PUNT]
+            .into_iter()
+            .chain(DropReason::ALL.into_iter().map(Self::dropped))
+    }
+
     /// The index.
     #[inline(always)]
     pub const fn index(self) -> u32 {

@@ -42,7 +42,7 @@ pub(super) struct Ports {
 struct Held {
     port: u16,
     name: String,
-    /// `None` only while a program is being replaced.
+    /// `None` before the program is attached, and while it is being replaced.
     link: Option<XdpLink>,
 }
 
@@ -54,7 +54,7 @@ impl Ports {
 
     /// Gives an interface a port, keeping the one that it had before a restart: published next hops
     /// name ports.
-    pub(super) fn assign(&self, maps: &mut Maps, device: &Device) -> Result<u16, Error> {
+    pub(super) fn assign(&mut self, maps: &mut Maps, device: &Device) -> Result<u16, Error> {
         let ports: Vec<Port> = (0..MAX_PORTS).map(|index| maps.ports.read(index)).collect();
         let same = ports.iter().position(|port| port.ifindex == device.ifindex);
         let free = || ports.iter().position(|port| port.ifindex == 0);
@@ -77,6 +77,13 @@ impl Ports {
                 reserved: 0,
             },
         );
+        self.by_ifindex
+            .entry(device.ifindex)
+            .or_insert_with(|| Held {
+                port,
+                name: device.name.clone(),
+                link: None,
+            });
         Ok(port)
     }
 
@@ -93,9 +100,10 @@ impl Ports {
             Some(link) => link,
             None => fresh(pins, program, device, mode)?,
         };
+        let name = device.name.clone();
         let held = Held {
             port,
-            name: device.name.clone(),
+            name,
             link: Some(link),
         };
         self.by_ifindex.insert(device.ifindex, held);

@@ -115,6 +115,14 @@ pub struct Summary {
 }
 
 impl Plan {
+    /// A plan made by hand, for states that [`reconcile`](super::reconcile()) does not lead to.
+    pub const fn of(phases: Vec<Phase>) -> Self {
+        Self {
+            phases,
+            slots_moved: 0,
+        }
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.writes().next().is_none()

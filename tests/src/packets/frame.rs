@@ -1,0 +1,121 @@
+//! TCP segments in Ethernet frames, built by etherparse with their checksums computed in full.
+
+use std::net::SocketAddrV4;
+
+use etherparse::{Ipv4Header, Ipv4Options, PacketBuilder};
+use lb_common::wire::tcp::Flags;
+
+/// A TCP segment over IPv4; everything that the program may change is a field.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    /// Source and destination MAC.
+    pub link: [[u8; 6]; 2],
+    /// Source address and port.
+    pub source: SocketAddrV4,
+    /// Destination address and port.
+    pub destination: SocketAddrV4,
+    /// Time to live.
+    pub ttl: u8,
+    /// The TCP flags.
+    pub flags: u8,
+    /// DSCP and ECN.
+    pub traffic_class: u8,
+    /// IP options, a multiple of four bytes.
+    pub options: Vec<u8>,
+    /// What follows the TCP header.
+    pub payload: Vec<u8>,
+}
+
+impl Segment {
+    /// A segment without options and payload.
+    ///
+    /// # Panics
+    /// When an address is not `a.b.c.d:port`.
+    pub fn new(source: &str, destination: &str, flags: u8) -> Self {
+        let parse = |text: &str| -> SocketAddrV4 { text.parse().expect("an address and a port") };
+        Self {
+            link: [[0; 6]; 2],
+            source: parse(source),
+            destination: parse(destination),
+            ttl: 64,
+            flags,
+            traffic_class: 0,
+            options: Vec::new(),
+            payload: Vec::new(),
+        }
+    }
+
+    /// The same between these stations.
+    pub fn link(mut self, from: [u8; 6], to: [u8; 6]) -> Self {
+        self.link = [from, to];
+        self
+    }
+
+    /// The same with a payload.
+    pub fn payload(mut self, payload: &[u8]) -> Self {
+        self.payload = payload.to_vec();
+        self
+    }
+
+    /// The same with a time to live.
+    pub fn ttl(mut self, ttl: u8) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// Bytes from the IP header on.
+    pub fn ip_length(&self) -> u64 {
+        (20 + self.options.len() + 20 + self.payload.len()) as u64
+    }
+
+    /// The frame.
+    ///
+    /// # Panics
+    /// When the fields do not make a packet: too long, or options of a wrong length.
+    pub fn bytes(&self) -> Vec<u8> {
+        let Self {
+            link: [from, to],
+            source,
+            destination,
+            ttl,
+            flags,
+            traffic_class,
+            options,
+            payload,
+        } = self;
+        let header = Ipv4Header {
+            dscp: (traffic_class >> 2).try_into().expect("6 bits"),
+            ecn: (traffic_class & 3).try_into().expect("2 bits"),
+            identification: 0xbeef,
+            time_to_live: *ttl,
+            source: source.ip().octets(),
+            destination: destination.ip().octets(),
+            options: Ipv4Options::try_from(options.as_slice()).expect("options in words"),
+            ..Ipv4Header::default()
+        };
+        let mut builder = PacketBuilder::ethernet2(*from, *to)
+            .ip(etherparse::IpHeaders::Ipv4(
+                header,
+                etherparse::Ipv4Extensions::default(),
+            ))
+            .tcp(source.port(), destination.port(), 0x0102_0304, 0xffff);
+        let has = |flag: u8| flags & flag != 0;
+        if has(Flags::SYN) {
+            builder = builder.syn();
+        }
+        if has(Flags::FIN) {
+            builder = builder.fin();
+        }
+        if has(Flags::RST) {
+            builder = builder.rst();
+        }
+        if has(Flags::ACK) {
+            builder = builder.ack(0x0506_0708);
+        }
+        let mut bytes = Vec::new();
+        builder
+            .write(&mut bytes, payload)
+            .expect("a packet that fits");
+        bytes
+    }
+}

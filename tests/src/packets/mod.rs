@@ -1,0 +1,15 @@
+//! Packet fixtures: one packet in, its verdict, exact bytes and every counter out.
+//!
+//! A [`Bed`] is a host whose interfaces lead nowhere, with the program loaded on maps that a plan
+//! filled, as the daemon does it. Packets are built by etherparse, before and after, so that what
+//! the program wrote is compared with what another implementation writes. The program runs through
+//! `BPF_PROG_TEST_RUN`, attached to nothing.
+
+mod bed;
+mod fixture;
+mod frame;
+mod show;
+
+pub use bed::{Bed, CLIENT_MAC, Outcome, Ran, Side, backend_mac};
+pub use fixture::{Expect, Fixture};
+pub use frame::Segment;

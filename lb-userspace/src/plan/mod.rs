@@ -1,7 +1,7 @@
 //! Plans: what to write into the maps, in which order.
 //!
 //! Pure: the desired state ([`Desired`]: model, health, next hops) and what the maps hold ([`Image`])
-//! in, a [`Plan`] out. No clock, no I/O. `controller` calls [`reconcile`], `dataplane` applies the plan
+//! in, a [`Plan`] out. No clock, no I/O. `controller` calls [`reconcile()`], `dataplane` applies the plan
 //! and its image mirrors every write that was made.
 //!
 //! - [`seed`], [`maglev`]: from the configured seed and the eligible backends to a table.

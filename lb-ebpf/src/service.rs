@@ -1,22 +1,28 @@
 //! Stage 2: is the packet for a VIP, and may it be?
 
 use lb_common::{
-    abi::{counters::DropReason, service::ServiceRecord, vip::VipKeyV4},
+    abi::{
+        counters::DropReason,
+        service::{ServiceId, ServiceRecord},
+        vip::VipKeyV4,
+    },
+    endian::Be16,
     wire::{Packet, ipv4::Ipv4},
 };
 
-use crate::{maps, verdict::Verdict};
+use crate::{maps, settings, verdict::Verdict};
 
-/// The settings of the service that the packet addresses.
+/// The key of a service that takes every port of its address.
+const EVERY_PORT: Be16 = Be16::new(0);
+
+/// The settings of the service that the packet addresses: by its port, or by its address alone.
 #[inline(always)]
 pub(crate) fn find(packet: &Packet<'_>) -> Option<&'static ServiceRecord> {
-    let key = VipKeyV4::new(
-        packet.ip.destination(),
-        packet.tcp.destination_port(),
-        packet.ip.proto,
-    );
-    // SAFETY: the value is one word, inserted and deleted but never updated in place.
-    let service = unsafe { maps::VIPS_IPV4.get(key) }.copied()?;
+    let service = match lookup(packet, packet.transport.destination_port()) {
+        Some(service) => service,
+        None if settings::any_port() => lookup(packet, EVERY_PORT)?,
+        None => return None,
+    };
     maps::record(service)
 }
 
@@ -26,8 +32,18 @@ pub(crate) fn admit(packet: Packet<'_>) -> Result<Packet<'_>, Verdict> {
     if packet.fragmented {
         return Err(DropReason::Fragment.into());
     }
-    if packet.tcp.flags().is_impossible() {
+    if packet.transport.flags().is_impossible() {
         return Err(DropReason::Malformed.into());
     }
+    if packet.ip.has_martian_source() {
+        return Err(DropReason::MartianSource.into());
+    }
     Ok(packet)
+}
+
+#[inline(always)]
+fn lookup(packet: &Packet<'_>, port: Be16) -> Option<ServiceId> {
+    let key = VipKeyV4::new(packet.ip.destination(), port, packet.ip.proto);
+    // SAFETY: the value is one word, inserted and deleted but never updated in place.
+    unsafe { maps::VIPS_IPV4.get(key) }.copied()
 }

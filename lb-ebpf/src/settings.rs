@@ -36,16 +36,40 @@ pub(crate) fn hash_key() -> HashKey {
     }
 }
 
+/// Whether the switch of [`feature`] is on.
+#[inline(always)]
+fn has(switch: u32) -> bool {
+    setting!(features) & switch != 0
+}
+
 /// Whether some service forwards with `dnat`.
 #[inline(always)]
 pub(crate) fn dnat() -> bool {
-    setting!(features) & feature::DNAT != 0
+    has(feature::DNAT)
+}
+
+/// Whether some service forwards with `dsr`.
+#[inline(always)]
+pub(crate) fn dsr() -> bool {
+    has(feature::DSR)
 }
 
 /// Whether there is more than one interface.
 #[inline(always)]
 pub(crate) fn redirect() -> bool {
-    setting!(features) & feature::REDIRECT != 0
+    has(feature::REDIRECT)
+}
+
+/// Whether some service listens on UDP.
+#[inline(always)]
+pub(crate) fn udp() -> bool {
+    has(feature::UDP)
+}
+
+/// Whether some service takes every port of its address.
+#[inline(always)]
+pub(crate) fn any_port() -> bool {
+    has(feature::ANY_PORT)
 }
 
 /// The service whose packets are traced.

@@ -10,7 +10,12 @@ use lb_common::{
     wire::{ipv4::Ipv4, parse},
 };
 
-use crate::{maps, parse::cursor, settings, verdict::Verdict};
+use crate::{
+    maps,
+    parse::{accept, cursor},
+    settings,
+    verdict::Verdict,
+};
 
 /// A packet's addresses as they stood at one moment.
 #[derive(Clone, Copy, Default)]
@@ -41,11 +46,12 @@ pub(crate) fn before(context: &XdpContext, before: &mut Tuple) -> bool {
 #[inline(always)]
 pub(crate) fn after(context: &XdpContext, before: Tuple, verdict: Verdict) {
     let after = tuple(context).unwrap_or(before);
-    // Verdict (a counter's index), then the packet before and after. The daemon makes it readable.
+    // Verdict (a counter's index), protocol, TCP flags, then the packet before and after. The daemon makes it readable.
     info!(
         context,
-        "{} {} {:i} {} {:i} {} {:i} {} {:i} {}",
+        "{} {} {} {:i} {} {:i} {} {:i} {} {:i} {}",
         verdict.counter().index(),
+        before.protocol,
         before.flags,
         before.source.get(),
         before.source_port.get(),
@@ -75,14 +81,14 @@ impl Tuple {
 
 #[inline(always)]
 fn tuple(context: &XdpContext) -> Option<Tuple> {
-    let packet = parse(cursor(context)).ok()?;
+    let packet = parse(cursor(context), accept()).ok()?;
     Some(Tuple {
         source: packet.ip.source(),
         destination: packet.ip.destination(),
-        source_port: packet.tcp.source_port(),
-        destination_port: packet.tcp.destination_port(),
+        source_port: packet.transport.source_port(),
+        destination_port: packet.transport.destination_port(),
         protocol: packet.ip.proto,
-        flags: packet.tcp.flags().0,
+        flags: packet.transport.flags().0,
     })
 }
 

@@ -123,6 +123,8 @@ pub struct Listener {
 pub enum Protocol {
     /// TCP.
     Tcp,
+    /// UDP.
+    Udp,
 }
 
 impl Protocol {
@@ -130,6 +132,7 @@ impl Protocol {
     pub const fn number(self) -> u8 {
         match self {
             Self::Tcp => 6,
+            Self::Udp => 17,
         }
     }
 }
@@ -139,6 +142,8 @@ impl Protocol {
 pub enum Forward {
     /// Destination rewritten; replies pass back through the load balancer.
     Dnat,
+    /// Only the destination MAC rewritten; the backend has the VIP and answers the client itself.
+    Dsr,
 }
 
 /// `[[service.backend]]`.
@@ -218,11 +223,15 @@ impl Service {
         }
     }
 
-    /// Where a health check of `backend` connects: its own port, or else the first listener's.
+    /// Where a health check of `backend` connects: its own port, or else the first that a listener
+    /// names.
     pub fn probe_address(&self, backend: &Backend) -> Option<SocketAddr> {
-        let port = backend
-            .port
-            .or_else(|| self.listeners.first().map(|l| l.address.port()))?;
+        let port = backend.port.or_else(|| {
+            self.listeners
+                .iter()
+                .map(|l| l.address.port())
+                .find(|port| *port != 0)
+        })?;
         Some(SocketAddr::new(backend.address, port))
     }
 }
@@ -231,6 +240,7 @@ impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Tcp => "tcp",
+            Self::Udp => "udp",
         })
     }
 }
@@ -245,6 +255,7 @@ impl fmt::Display for Forward {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Dnat => "dnat",
+            Self::Dsr => "dsr",
         })
     }
 }

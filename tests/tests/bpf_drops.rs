@@ -89,6 +89,30 @@ fn headers_that_contradict_themselves_are_malformed() -> Result<()> {
 }
 
 #[test]
+fn a_source_that_no_client_can_have_is_a_martian() -> Result<()> {
+    let Some(mut bed) = Bed::new(WEB)? else {
+        return Ok(());
+    };
+    for source in [
+        "127.0.0.1:1",
+        "0.0.0.0:1",
+        "0.1.2.3:1",
+        "224.0.0.1:1",
+        "240.0.0.1:1",
+        "255.255.255.255:1",
+    ] {
+        let packet = Segment::new(source, "10.77.0.80:80", Flags::SYN)
+            .link(CLIENT_MAC, bed.mac(Side::Front))
+            .bytes();
+        dropped("a martian source", packet, DropReason::MartianSource).check(&mut bed)?;
+    }
+    let land = Segment::new("10.77.0.80:80", "10.77.0.80:80", Flags::SYN)
+        .link(CLIENT_MAC, bed.mac(Side::Front))
+        .bytes();
+    dropped("the VIP itself", land, DropReason::MartianSource).check(&mut bed)
+}
+
+#[test]
 fn a_packet_at_its_last_hop_expires() -> Result<()> {
     let Some(mut bed) = Bed::new(WEB)? else {
         return Ok(());

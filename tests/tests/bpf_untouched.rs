@@ -67,7 +67,10 @@ fn other_protocols_pass_even_to_the_vip() -> Result<()> {
         .payload(&[0; 16])
         .bytes();
     let fixtures = [
-        passes("UDP", edited(tcp.clone(), 23, &[17])),
+        passes(
+            "UDP, which no service listens on",
+            edited(tcp.clone(), 23, &[17]),
+        ),
         passes("ICMP", edited(tcp.clone(), 23, &[1])),
         passes("a later fragment", edited(tcp.clone(), 20, &[0, 3])),
         passes(

@@ -33,11 +33,13 @@ pub enum DropReason {
     NoEgress = 5,
     /// Larger than the MTU of its route.
     TooBig = 6,
+    /// A source that no client can have: loopback, multicast, reserved, or the VIP itself.
+    MartianSource = 7,
 }
 
 impl DropReason {
     /// Every reason, in order of its number.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::NoBackend,
         Self::Malformed,
         Self::TtlExpired,
@@ -45,6 +47,7 @@ impl DropReason {
         Self::NoNextHop,
         Self::NoEgress,
         Self::TooBig,
+        Self::MartianSource,
     ];
 
     /// The reason's name in listings and metrics.
@@ -57,6 +60,7 @@ impl DropReason {
             Self::NoNextHop => "no_next_hop",
             Self::NoEgress => "no_egress",
             Self::TooBig => "too_big",
+            Self::MartianSource => "martian_source",
         }
     }
 }

@@ -10,8 +10,21 @@ pub mod feature {
     /// There is more than one interface: packets may leave by another than they came in by.
     pub const REDIRECT: u32 = 1 << 1;
 
+    /// Some service listens on UDP.
+    pub const UDP: u32 = 1 << 2;
+    /// Some service forwards with `dsr`.
+    pub const DSR: u32 = 1 << 3;
+    /// Some service takes every port of its address.
+    pub const ANY_PORT: u32 = 1 << 4;
+
     /// Every switch with its name, for listings.
-    pub const ALL: [(u32, &str); 2] = [(DNAT, "dnat"), (REDIRECT, "redirect")];
+    pub const ALL: [(u32, &str); 5] = [
+        (DNAT, "dnat"),
+        (REDIRECT, "redirect"),
+        (UDP, "udp"),
+        (DSR, "dsr"),
+        (ANY_PORT, "any_port"),
+    ];
 }
 
 /// The value of [`Settings::trace_service`] that traces everything.

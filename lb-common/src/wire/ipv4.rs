@@ -31,6 +31,11 @@ pub trait Ipv4 {
     fn total_length(&self) -> u16;
     /// Whether TCP follows.
     fn is_tcp(&self) -> bool;
+    /// Whether UDP follows.
+    fn is_udp(&self) -> bool;
+    /// Whether no host can have this source address: this network (0/8), loopback (127/8), multicast
+    /// and reserved (224/3, which has the broadcast address), or the destination itself.
+    fn has_martian_source(&self) -> bool;
     /// The packet's place among the fragments.
     fn fragment(&self) -> Fragment;
     /// Source address.
@@ -61,6 +66,17 @@ impl Ipv4 for Ipv4Hdr {
     #[inline(always)]
     fn is_tcp(&self) -> bool {
         self.proto == IpProto::Tcp as u8
+    }
+
+    #[inline(always)]
+    fn is_udp(&self) -> bool {
+        self.proto == IpProto::Udp as u8
+    }
+
+    #[inline(always)]
+    fn has_martian_source(&self) -> bool {
+        let [first, ..] = self.src_addr;
+        matches!(first, 0 | 127 | 224..) || self.source() == self.destination()
     }
 
     #[inline(always)]

@@ -1,4 +1,4 @@
-//! Packet parsing: Ethernet, IPv4, TCP.
+//! Packet parsing: Ethernet, IPv4, TCP, UDP.
 //!
 //! One [`Cursor`] owns the position and the end of a packet; its [`read`](Cursor::read) is the only
 //! bounds check. The kernel program and the tests on the host run the same code.
@@ -8,6 +8,9 @@ pub mod ethernet;
 pub mod ipv4;
 pub mod packet;
 pub mod tcp;
+pub mod transport;
+pub mod udp;
 
 pub use cursor::{Cursor, Header};
-pub use packet::{Packet, Unparsed, parse};
+pub use packet::{Accept, Packet, Unparsed, parse};
+pub use transport::Transport;

@@ -8,19 +8,28 @@ use super::{
     ethernet::Ethernet,
     ipv4::{Fragment, Ipv4},
     tcp::Tcp,
+    transport::Transport,
+    udp::Udp,
 };
 
-/// A TCP packet over IPv4, its headers in place in the frame.
+/// A TCP or UDP packet over IPv4, its headers in place in the frame.
 #[derive(Debug)]
 pub struct Packet<'a> {
     /// The link header.
     pub ethernet: &'a mut Ethernet,
-    /// The network header; options, if any, stand between it and `tcp`.
+    /// The network header; options, if any, stand between it and `transport`.
     pub ip: &'a mut Ipv4Hdr,
     /// The transport header.
-    pub tcp: &'a mut Tcp,
+    pub transport: Transport<'a>,
     /// Whether this is the first of several fragments.
     pub fragmented: bool,
+}
+
+/// What is looked for besides TCP. What is not, is not ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accept {
+    /// UDP.
+    pub udp: bool,
 }
 
 /// Why a frame yields no [`Packet`].
@@ -42,13 +51,12 @@ impl From<Truncated> for Unparsed {
 /// Reads a frame's headers.
 ///
 /// Later fragments have no ports and so cannot be told from those of other services: they are not
-/// ours, as is a first fragment too short for its TCP header.
+/// ours, as is a first fragment too short for its transport header.
 ///
 /// # Errors
-///
 /// [`Unparsed`], by the rules above; lengths are judged against the IP header's claim and the frame.
 #[inline(always)]
-pub fn parse(mut cursor: Cursor<'_>) -> Result<Packet<'_>, Unparsed> {
+pub fn parse(mut cursor: Cursor<'_>, accept: Accept) -> Result<Packet<'_>, Unparsed> {
     let ethernet = cursor.read::<Ethernet>()?;
     if !ethernet.is_ipv4() {
         return Err(Unparsed::NotOurs);
@@ -57,22 +65,35 @@ pub fn parse(mut cursor: Cursor<'_>) -> Result<Packet<'_>, Unparsed> {
     let Some(payload) = ip.total_length().checked_sub(ip.header_length()) else {
         return Err(Unparsed::Malformed);
     };
-    if !ip.is_tcp() {
+    let transport_length = if ip.is_tcp() {
+        Tcp::LENGTH
+    } else if accept.udp && ip.is_udp() {
+        Udp::LENGTH
+    } else {
         return Err(Unparsed::NotOurs);
-    }
+    };
     let fragment = ip.fragment();
-    if fragment == Fragment::Later || (fragment == Fragment::First && payload < Tcp::LENGTH) {
+    if fragment == Fragment::Later || (fragment == Fragment::First && payload < transport_length) {
         return Err(Unparsed::NotOurs);
     }
     // The claimed length, not the frame's: short frames are padded behind it.
-    if payload < Tcp::LENGTH || !cursor.has(payload) {
+    if payload < transport_length || !cursor.has(payload) {
         return Err(Unparsed::Malformed);
     }
-    let tcp = cursor.read::<Tcp>()?;
+    let transport = if ip.is_tcp() {
+        Transport::Tcp(cursor.read::<Tcp>()?)
+    } else {
+        let udp = cursor.read::<Udp>()?;
+        let whole = fragment == Fragment::Whole;
+        if udp.length() < Udp::LENGTH || (whole && udp.length() > payload) {
+            return Err(Unparsed::Malformed);
+        }
+        Transport::Udp(udp)
+    };
     Ok(Packet {
         ethernet,
         ip,
-        tcp,
+        transport,
         fragmented: fragment == Fragment::First,
     })
 }
@@ -85,6 +106,8 @@ mod tests {
     use super::*;
     use crate::endian::{Be16, Be32};
 
+    const EVERYTHING: Accept = Accept { udp: true };
+
     fn syn(payload: &[u8]) -> Vec<u8> {
         let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
             .ipv4([10, 77, 1, 10], [10, 77, 0, 80], 64)
@@ -96,19 +119,19 @@ mod tests {
     }
 
     fn verdict(frame: &mut [u8]) -> Result<(), Unparsed> {
-        parse(Cursor::new(frame)).map(|_| ())
+        parse(Cursor::new(frame), EVERYTHING).map(|_| ())
     }
 
     #[test]
     fn fields_stand_where_another_implementation_put_them() {
         let mut frame = syn(b"hello");
-        let packet = parse(Cursor::new(&mut frame)).unwrap();
+        let packet = parse(Cursor::new(&mut frame), EVERYTHING).unwrap();
         assert_eq!(packet.ip.source(), Be32::new(0x0a4d_010a));
         assert_eq!(packet.ip.destination(), Be32::new(0x0a4d_0050));
         assert_eq!(packet.ip.total_length(), 45);
-        assert_eq!(packet.tcp.source_port(), Be16::new(40_000));
-        assert_eq!(packet.tcp.destination_port(), Be16::new(80));
-        assert!(packet.tcp.flags().is_syn());
+        assert_eq!(packet.transport.source_port(), Be16::new(40_000));
+        assert_eq!(packet.transport.destination_port(), Be16::new(80));
+        assert!(packet.transport.flags().is_syn());
         assert!(!packet.fragmented);
     }
 
@@ -148,8 +171,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_tcp_over_ipv4_is_not_ours() {
-        for (offset, value) in [(12, 0x86), (23, 1), (23, 17), (21, 1)] {
+    fn what_is_neither_tcp_nor_udp_over_ipv4_is_not_ours() {
+        for (offset, value) in [(12, 0x86), (23, 1), (23, 132), (21, 1)] {
             let mut frame = syn(&[]);
             frame[offset] = value;
             assert_eq!(
@@ -164,7 +187,11 @@ mod tests {
     fn a_first_fragment_is_ours_when_it_has_the_ports() {
         let mut frame = syn(&[0; 8]);
         frame[20] = 0x20;
-        assert!(parse(Cursor::new(&mut frame)).unwrap().fragmented);
+        assert!(
+            parse(Cursor::new(&mut frame), EVERYTHING)
+                .unwrap()
+                .fragmented
+        );
         let mut tiny = syn(&[0; 8]);
         tiny[20] = 0x20;
         tiny[17] = 28;
@@ -177,8 +204,8 @@ mod tests {
         frame[14] = 0x47;
         frame[17] += 8;
         frame.splice(34..34, [1_u8; 8]);
-        let packet = parse(Cursor::new(&mut frame)).unwrap();
-        assert_eq!(packet.tcp.destination_port(), Be16::new(80));
+        let packet = parse(Cursor::new(&mut frame), EVERYTHING).unwrap();
+        assert_eq!(packet.transport.destination_port(), Be16::new(80));
     }
 
     proptest! {
@@ -189,13 +216,56 @@ mod tests {
         ) {
             if plausible && frame.len() > 24 {
                 frame[12..15].copy_from_slice(&[8, 0, 0x45]);
-                frame[23] = 6;
+                frame[23] = if frame[24] & 1 == 0 { 6 } else { 17 };
             }
             let range = frame.as_ptr_range();
-            if let Ok(packet) = parse(Cursor::new(&mut frame)) {
-                let tcp = core::ptr::from_ref::<Tcp>(packet.tcp).cast::<u8>();
-                prop_assert!(range.contains(&tcp) && tcp.wrapping_add(20) <= range.end);
+            if let Ok(packet) = parse(Cursor::new(&mut frame), EVERYTHING) {
+                let (header, length) = match packet.transport {
+                    Transport::Tcp(tcp) => (core::ptr::from_ref(tcp).cast::<u8>(), 20),
+                    Transport::Udp(udp) => (core::ptr::from_ref(udp).cast::<u8>(), 8),
+                };
+                prop_assert!(range.contains(&header));
+                prop_assert!(header.wrapping_add(length) <= range.end);
             }
         }
+    }
+
+    fn datagram(payload: &[u8]) -> Vec<u8> {
+        let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+            .ipv4([10, 77, 1, 10], [10, 77, 0, 80], 64)
+            .udp(40_000, 53);
+        let mut frame = Vec::new();
+        builder.write(&mut frame, payload).unwrap();
+        frame
+    }
+
+    #[test]
+    fn udp_is_read_only_where_it_is_asked_for() {
+        let mut frame = datagram(b"question");
+        let packet = parse(Cursor::new(&mut frame), EVERYTHING).unwrap();
+        assert_eq!(packet.transport.destination_port(), Be16::new(53));
+        assert!(!packet.transport.flags().is_syn());
+        let without = parse(Cursor::new(&mut frame), Accept { udp: false });
+        assert_eq!(without.err(), Some(Unparsed::NotOurs));
+    }
+
+    #[test]
+    fn a_datagram_that_lies_about_its_length_is_malformed() {
+        for (offset, value) in [(39, 7), (39, 17), (17, 27)] {
+            let mut frame = datagram(b"question");
+            frame[offset] = value;
+            assert_eq!(
+                verdict(&mut frame),
+                Err(Unparsed::Malformed),
+                "{offset} = {value}"
+            );
+        }
+        let mut shorter = datagram(b"question");
+        shorter[39] = 12;
+        assert_eq!(
+            verdict(&mut shorter),
+            Ok(()),
+            "trailing bytes are the sender's affair"
+        );
     }
 }

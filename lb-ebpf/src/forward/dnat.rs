@@ -2,14 +2,13 @@
 
 use aya_ebpf::programs::XdpContext;
 use lb_common::{
-    abi::counters::DropReason,
     checksum::Delta,
     endian::Be16,
     wire::{Packet, ipv4::Ipv4},
 };
 
 use super::egress;
-use crate::{maps, steer::Chosen, verdict::Verdict};
+use crate::{steer::Chosen, verdict::Verdict};
 
 /// Rewrites the packet for its backend.
 #[inline(always)]
@@ -18,25 +17,23 @@ pub(super) fn send(
     backend: &Chosen,
     packet: Packet<'_>,
 ) -> Result<Verdict, Verdict> {
-    let hop = backend.next_hop()?;
-    let out = maps::port(hop.port()).ok_or(DropReason::NoEgress)?;
-    let verdict = egress::leave(context, hop.port(), out.ifindex)?;
+    let way = egress::toward(context, backend)?;
 
     let Packet {
         ethernet,
         ip,
-        tcp,
+        mut transport,
         fragmented: _,
     } = packet;
     let [address, ..] = &backend.entry().address;
     let delta = Delta::NONE.replace32(ip.destination(), *address);
     let port = match backend.entry().port {
-        port if port == Be16::new(0) => tcp.destination_port(),
+        port if port == Be16::new(0) => transport.destination_port(),
         port => port,
     };
-    tcp.rewrite_destination(port, delta);
+    transport.rewrite_destination(port, delta);
     ip.dst_addr = address.to_bytes();
     ip.forward(delta);
-    ethernet.set_addresses(hop.mac(), out.mac);
-    Ok(verdict)
+    way.address(ethernet);
+    Ok(way.verdict)
 }

@@ -1,23 +1,27 @@
 //! Stage 4: rewrite and send. A file a mode, one for the way back, one for the way out.
 
 mod dnat;
+mod dsr;
 mod egress;
 mod punt;
 pub(crate) mod reply;
 
 use aya_ebpf::programs::XdpContext;
 use lb_common::{
-    abi::{counters::DropReason, service::ServiceRecord},
+    abi::{
+        counters::DropReason,
+        service::{ServiceRecord, forward},
+    },
     wire::{Packet, ipv4::Ipv4},
 };
 
-use crate::{maps, steer::Chosen, verdict::Verdict};
+use crate::{maps, settings, steer::Chosen, verdict::Verdict};
 
 /// Sends a client's packet to the backend, by the service's mode.
 #[inline(always)]
 pub(crate) fn send(
     context: &XdpContext,
-    _record: &ServiceRecord,
+    record: &ServiceRecord,
     backend: Chosen,
     packet: Packet<'_>,
 ) -> Result<Verdict, Verdict> {
@@ -25,8 +29,12 @@ pub(crate) fn send(
     if packet.ip.is_expiring() {
         return Err(DropReason::TtlExpired.into());
     }
-    let (bytes, new_flow) = (packet.ip.total_length(), packet.tcp.flags().is_syn());
-    let verdict = dnat::send(context, &backend, packet)?;
+    let (bytes, new_flow) = (packet.ip.total_length(), packet.transport.flags().is_syn());
+    let verdict = if settings::dsr() && (!settings::dnat() || record.forward == forward::DSR) {
+        dsr::send(context, &backend, packet)?
+    } else {
+        dnat::send(context, &backend, packet)?
+    };
     maps::count_backend(backend.index, bytes, new_flow);
     Ok(verdict)
 }

@@ -79,7 +79,7 @@ fn find(context: &XdpContext, packet: &Packet<'_>) -> Option<&'static ReplyV4> {
     }
     let key = VipKeyV4::new(
         packet.ip.source(),
-        packet.tcp.source_port(),
+        packet.transport.source_port(),
         packet.ip.proto,
     );
     // SAFETY: inserted and deleted but never updated in place; an entry deleted meanwhile is not
@@ -91,7 +91,7 @@ fn find(context: &XdpContext, packet: &Packet<'_>) -> Option<&'static ReplyV4> {
 /// this host, or the kernel knows what to answer.
 #[inline(always)]
 fn route(context: &XdpContext, packet: &Packet<'_>) -> Result<Route, Verdict> {
-    let (ip, tcp) = (&packet.ip, &packet.tcp);
+    let (ip, transport) = (&packet.ip, &packet.transport);
     let mut query = MaybeUninit::<FibLookup>::uninit();
     let words = query.as_mut_ptr().cast::<u64>();
     // SAFETY: eight words, every one written. Volatile, so that they stay eight stores. The context
@@ -101,8 +101,8 @@ fn route(context: &XdpContext, packet: &Packet<'_>) -> Result<Route, Verdict> {
         words.write_volatile(
             u64::from(AF_INET)
                 | u64::from(ip.proto) << 8
-                | u64::from(tcp.source_port().raw()) << 16
-                | u64::from(tcp.destination_port().raw()) << 32
+                | u64::from(transport.source_port().raw()) << 16
+                | u64::from(transport.destination_port().raw()) << 32
                 | u64::from(ip.total_length()) << 48,
         );
         // Interface, type of service.
@@ -144,9 +144,9 @@ fn route(context: &XdpContext, packet: &Packet<'_>) -> Result<Route, Verdict> {
 
 /// The source becomes the VIP; the time to live is one less.
 #[inline(always)]
-fn rewrite<'a>(packet: Packet<'a>, vip: &ReplyV4) -> Packet<'a> {
+fn rewrite<'a>(mut packet: Packet<'a>, vip: &ReplyV4) -> Packet<'a> {
     let delta = Delta::NONE.replace32(packet.ip.source(), vip.address);
-    packet.tcp.rewrite_source(vip.port, delta);
+    packet.transport.rewrite_source(vip.port, delta);
     packet.ip.src_addr = vip.address.to_bytes();
     packet.ip.forward(delta);
     packet

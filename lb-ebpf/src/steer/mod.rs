@@ -57,8 +57,8 @@ pub(crate) fn choose(record: &ServiceRecord, packet: &Packet<'_>) -> Result<Chos
         settings::hash_key(),
         packet.ip.source(),
         packet.ip.destination(),
-        packet.tcp.source_port(),
-        packet.tcp.destination_port(),
+        packet.transport.source_port(),
+        packet.transport.destination_port(),
         packet.ip.proto,
     );
     let slot = maps::slot(record.slots_first + hash.slot(record.slots_count))

@@ -71,6 +71,7 @@ impl Log for Lines {
 struct Traced {
     verdict: &'static str,
     drop: Option<DropReason>,
+    protocol: &'static str,
     flags: Flags,
     before: [Endpoint; 2],
     after: [Endpoint; 2],
@@ -94,6 +95,11 @@ impl FromStr for Traced {
         let mut words = text.split_ascii_whitespace();
         let mut word = || words.next().ok_or(Unreadable);
         let counter: u32 = word()?.parse().map_err(|_| Unreadable)?;
+        let protocol = match word()? {
+            "6" => "tcp",
+            "17" => "udp",
+            _ => return Err(Unreadable),
+        };
         let flags = Flags(word()?.parse().map_err(|_| Unreadable)?);
         let mut endpoint = || -> Result<Endpoint, Unreadable> {
             Ok(Endpoint {
@@ -125,6 +131,7 @@ impl FromStr for Traced {
         Ok(Self {
             verdict,
             drop,
+            protocol,
             flags,
             before,
             after,
@@ -135,12 +142,13 @@ impl FromStr for Traced {
 impl fmt::Display for Traced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [source, destination] = self.before;
-        let verdict = self.verdict;
-        write!(
-            f,
-            "{verdict:<8} tcp {source} > {destination} [{}]",
-            Letters(self.flags)
-        )?;
+        let Self {
+            verdict, protocol, ..
+        } = self;
+        write!(f, "{verdict:<8} {protocol} {source} > {destination}")?;
+        if *protocol == "tcp" {
+            write!(f, " [{}]", Letters(self.flags))?;
+        }
         if self.after != self.before {
             let [source, destination] = self.after;
             write!(f, " as {source} > {destination}")?;
@@ -188,9 +196,17 @@ mod tests {
     #[test]
     fn a_forwarded_packet_shows_what_became_of_it() {
         assert_eq!(
-            line("1 2 10.77.1.10 40000 10.77.0.80 80 10.77.1.10 40000 10.77.2.11 8080"),
+            line("1 6 2 10.77.1.10 40000 10.77.0.80 80 10.77.1.10 40000 10.77.2.11 8080"),
             "redirect tcp 10.77.1.10:40000 > 10.77.0.80:80 [S] as 10.77.1.10:40000 > \
              10.77.2.11:8080"
+        );
+    }
+
+    #[test]
+    fn a_datagram_has_no_flags() {
+        assert_eq!(
+            line("2 17 0 10.0.0.1 1 10.0.0.2 2 10.0.0.1 1 10.0.0.2 2"),
+            "pass     udp 10.0.0.1:1 > 10.0.0.2:2"
         );
     }
 
@@ -199,7 +215,7 @@ mod tests {
         let counter = Counter::dropped(DropReason::NoBackend).index();
         assert_eq!(
             line(&format!(
-                "{counter} 24 10.0.0.1 1 10.0.0.2 2 10.0.0.1 1 10.0.0.2 2"
+                "{counter} 6 24 10.0.0.1 1 10.0.0.2 2 10.0.0.1 1 10.0.0.2 2"
             )),
             "drop     tcp 10.0.0.1:1 > 10.0.0.2:2 [P.] no_backend"
         );
@@ -210,8 +226,8 @@ mod tests {
         for text in [
             "",
             "x",
-            "2 2 10.0.0.1",
-            "63 2 1.1.1.1 1 1.1.1.1 1 1.1.1.1 1 1.1.1.1 1",
+            "2 6 2 10.0.0.1",
+            "63 6 2 1.1.1.1 1 1.1.1.1 1 1.1.1.1 1 1.1.1.1 1",
         ] {
             assert!(text.parse::<Traced>().is_err(), "{text}");
         }

@@ -152,6 +152,7 @@ fn new_record(service: &Service, id: ServiceId, slots: Range, backends: Range) -
         service: id,
         forward: match service.forward {
             Forward::Dnat => forward::DNAT,
+            Forward::Dsr => forward::DSR,
         },
         tracking: tracking::TRANSITION,
         hash: hash::FIVE_TUPLE,

@@ -17,7 +17,7 @@ use super::{
     stages::Stages,
     writes::Write,
 };
-use crate::model::{Listener, Service};
+use crate::model::{Forward, Listener, Service};
 
 /// The wanted contents of `REPLIES_IPV4`.
 #[derive(Debug, Default)]
@@ -32,12 +32,16 @@ struct Wanted<'a> {
 }
 
 impl<'a> Replies<'a> {
-    /// Adds the keys of a service: one for each backend and listener.
+    /// Adds the keys of a `dnat` service: one for each backend and listener.
     pub(super) fn want(
         &mut self,
         claim: Claim<'a>,
         seating: &Seating<'a>,
     ) -> Result<(), PlanError> {
+        // In the other modes backends answer clients themselves.
+        if claim.service.forward != Forward::Dnat {
+            return Ok(());
+        }
         for seat in &seating.seats {
             for listener in &claim.service.listeners {
                 self.want_one(claim, seat, listener)?;

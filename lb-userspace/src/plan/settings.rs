@@ -3,7 +3,7 @@
 use lb_common::abi::settings::{Settings, feature};
 
 use super::Seed;
-use crate::model::{Forward, Model};
+use crate::model::{Forward, Model, Protocol};
 
 /// The program's read-only settings for a model.
 pub fn settings(model: &Model, seed: &Seed) -> Settings {
@@ -20,6 +20,15 @@ fn features(model: &Model) -> u32 {
     for service in &model.services {
         match service.forward {
             Forward::Dnat => features |= feature::DNAT,
+            Forward::Dsr => features |= feature::DSR,
+        }
+        for listener in &service.listeners {
+            if listener.protocol == Protocol::Udp {
+                features |= feature::UDP;
+            }
+            if listener.address.port() == 0 {
+                features |= feature::ANY_PORT;
+            }
         }
     }
     if model.interfaces.len() > 1 {

@@ -1,11 +1,12 @@
-//! TCP segments in Ethernet frames, built by etherparse with their checksums computed in full.
+//! TCP segments and UDP datagrams in Ethernet frames, built by etherparse with their checksums computed
+//! in full.
 
 use std::net::SocketAddrV4;
 
-use etherparse::{Ipv4Header, Ipv4Options, PacketBuilder};
+use etherparse::{IpHeaders, Ipv4Extensions, Ipv4Header, Ipv4Options, PacketBuilder};
 use lb_common::wire::tcp::Flags;
 
-/// A TCP segment over IPv4; everything that the program may change is a field.
+/// A TCP segment, or a UDP datagram, over IPv4; everything that the program may change is a field.
 #[derive(Clone, Debug)]
 pub struct Segment {
     /// Source and destination MAC.
@@ -16,13 +17,13 @@ pub struct Segment {
     pub destination: SocketAddrV4,
     /// Time to live.
     pub ttl: u8,
-    /// The TCP flags.
-    pub flags: u8,
+    /// The TCP flags; `None` makes it a UDP datagram.
+    pub flags: Option<u8>,
     /// DSCP and ECN.
     pub traffic_class: u8,
     /// IP options, a multiple of four bytes.
     pub options: Vec<u8>,
-    /// What follows the TCP header.
+    /// What follows the transport header.
     pub payload: Vec<u8>,
 }
 
@@ -38,10 +39,21 @@ impl Segment {
             source: parse(source),
             destination: parse(destination),
             ttl: 64,
-            flags,
+            flags: Some(flags),
             traffic_class: 0,
             options: Vec::new(),
             payload: Vec::new(),
+        }
+    }
+
+    /// A datagram with a payload.
+    ///
+    /// # Panics
+    /// As [`Segment::new`].
+    pub fn datagram(source: &str, destination: &str, payload: &[u8]) -> Self {
+        Self {
+            flags: None,
+            ..Self::new(source, destination, 0).payload(payload)
         }
     }
 
@@ -65,7 +77,8 @@ impl Segment {
 
     /// Bytes from the IP header on.
     pub fn ip_length(&self) -> u64 {
-        (20 + self.options.len() + 20 + self.payload.len()) as u64
+        let transport = if self.flags.is_some() { 20 } else { 8 };
+        (20 + self.options.len() + transport + self.payload.len()) as u64
     }
 
     /// The frame.
@@ -93,29 +106,29 @@ impl Segment {
             options: Ipv4Options::try_from(options.as_slice()).expect("options in words"),
             ..Ipv4Header::default()
         };
-        let mut builder = PacketBuilder::ethernet2(*from, *to)
-            .ip(etherparse::IpHeaders::Ipv4(
-                header,
-                etherparse::Ipv4Extensions::default(),
-            ))
-            .tcp(source.port(), destination.port(), 0x0102_0304, 0xffff);
+        let headers = IpHeaders::Ipv4(header, Ipv4Extensions::default());
+        let builder = PacketBuilder::ethernet2(*from, *to).ip(headers);
+        let mut bytes = Vec::new();
+        let Some(flags) = flags else {
+            let udp = builder.udp(source.port(), destination.port());
+            udp.write(&mut bytes, payload).expect("a packet that fits");
+            return bytes;
+        };
+        let mut tcp = builder.tcp(source.port(), destination.port(), 0x0102_0304, 0xffff);
         let has = |flag: u8| flags & flag != 0;
         if has(Flags::SYN) {
-            builder = builder.syn();
+            tcp = tcp.syn();
         }
         if has(Flags::FIN) {
-            builder = builder.fin();
+            tcp = tcp.fin();
         }
         if has(Flags::RST) {
-            builder = builder.rst();
+            tcp = tcp.rst();
         }
         if has(Flags::ACK) {
-            builder = builder.ack(0x0506_0708);
+            tcp = tcp.ack(0x0506_0708);
         }
-        let mut bytes = Vec::new();
-        builder
-            .write(&mut bytes, payload)
-            .expect("a packet that fits");
+        tcp.write(&mut bytes, payload).expect("a packet that fits");
         bytes
     }
 }

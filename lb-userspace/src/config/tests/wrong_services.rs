@@ -1,6 +1,6 @@
 //! What is refused of a `[[service]]` by itself, in the exact words.
 
-use super::{WEB, refusal, refusals};
+use super::{WEB, accepted, refusal, refusals};
 
 /// [`WEB`] with a part of it written differently.
 #[track_caller]
@@ -39,7 +39,7 @@ fn all_mistakes_of_a_service_are_found_in_one_run() {
             "s.toml:1:15: service[1].listen: missing, write it as in listen = [\"tcp://203.0.113.80:80\"]",
             "s.toml:1:24: service[1].name: expected a string, found an integer",
             "s.toml:1:53: service[2].listen[0]: expected a string, found an integer",
-            "s.toml:1:56: service[2].listen[1]: `x` names no protocol, write tcp://ADDRESS:PORT",
+            "s.toml:1:56: service[2].listen[1]: `x` names no protocol, write tcp://ADDRESS:PORT or udp://ADDRESS:PORT",
             "s.toml:1:61: service[2].listen[2]: expected a string, found a boolean",
             "s.toml:1:67: service[2].listen[3]: 0.0.0.0 is the unspecified address, use an address that clients can be routed to",
             "s.toml:1:87: service[2].colour: unknown key, known here: `name`, `listen`, `forward`, `scheduler`, `table_size`, `health`, `backend`",
@@ -81,15 +81,11 @@ fn listeners_are_addresses_that_clients_can_reach() {
     for (listener, why) in [
         (
             "203.0.113.80:80",
-            "`203.0.113.80:80` names no protocol, write tcp://ADDRESS:PORT",
-        ),
-        (
-            "udp://203.0.113.80:53",
-            "udp is not supported yet, use tcp://",
+            "`203.0.113.80:80` names no protocol, write tcp://ADDRESS:PORT or udp://ADDRESS:PORT",
         ),
         (
             "http://203.0.113.80",
-            "protocol `http` is unknown, use tcp://",
+            "protocol `http` is unknown, use tcp:// or udp://",
         ),
         (
             "tcp://203.0.113.80",
@@ -97,7 +93,7 @@ fn listeners_are_addresses_that_clients_can_reach() {
         ),
         (
             "tcp://203.0.113.80:0",
-            "port 0, every port, does not go with dnat: name one",
+            "port 0, every port, does not go with dnat: name one, or use dsr",
         ),
         (
             "tcp://[2001:db8::1]:80",
@@ -158,7 +154,7 @@ fn backends_are_addresses_that_packets_can_go_to() {
     for (address, why) in [
         (
             "10.0.1.11:0",
-            "port 0, every port, does not go with dnat: name one",
+            "port 0 is no backend's: name its port, or none to keep the listener's",
         ),
         ("fd00::1", "`fd00::1`: IPv6 is not supported yet"),
         ("[fd00::1]:80", "`[fd00::1]:80`: IPv6 is not supported yet"),
@@ -220,8 +216,8 @@ fn weights_are_small_numbers() {
 fn settings_of_a_service_are_what_exists_by_now() {
     for (line, message) in [
         (
-            "forward = 'dsr'",
-            "3:11: service[0].forward: `dsr` is not supported yet, use `dnat`",
+            "forward = 'gue'",
+            "3:11: service[0].forward: `gue` is not supported yet, use `dnat`, `dsr`",
         ),
         (
             "forward = 'dant'",
@@ -319,4 +315,45 @@ fn health_checks_are_what_exists_by_now_and_can_end() {
         refusal(&web("[[service.health]]", "[service.health]")),
         "s.toml:4:1: service[0].health: expected an array, found a table: write [[ ]], not [ ]"
     );
+}
+
+#[test]
+fn services_of_other_kinds_keep_to_their_own_rules() {
+    let service = |listen: &str, rest: &str| {
+        format!(
+            "[daemon]\nseed='x'\n[[service]]\nname='s'\nlisten=[{listen}]\nforward='dsr'\n{rest}"
+        )
+    };
+    let backend = "[[service.backend]]\naddress='10.0.1.11'";
+    for text in [
+        service("'tcp://203.0.113.80:0'", backend),
+        service("'udp://203.0.113.80:53', 'tcp://203.0.113.80:53'", backend),
+        service("'tcp://203.0.113.80:80', 'tcp://203.0.113.81:80'", backend),
+    ] {
+        accepted(&text);
+    }
+    for (text, message) in [
+        (
+            service(
+                "'tcp://203.0.113.80:80'",
+                "[[service.backend]]\naddress='10.0.1.11:80'",
+            ),
+            "8:9: service[0].backend[0].address: with dsr the listener's port is kept: \
+             write 10.0.1.11 without a port",
+        ),
+        (
+            service(
+                "'tcp://203.0.113.80:0'",
+                &format!("[[service.health]]\ntype='tcp'\n{backend}"),
+            ),
+            "7:1: service[0].health[0]: has no port to ask: \
+             a service of every port needs a listener with one, too",
+        ),
+    ] {
+        assert_eq!(refusal(&text), format!("s.toml:{message}"), "{text}");
+    }
+    let dns = "[daemon]\nseed='x'\n[[service]]\nname='dns'\n\
+               listen=['udp://203.0.113.80:53', 'tcp://203.0.113.80:53']\n\
+               [[service.backend]]\naddress='10.0.1.11'";
+    accepted(dns);
 }

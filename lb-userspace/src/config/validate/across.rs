@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::report::{Placed, Report, Spot},
-    model::{Backend, Listener},
+    model::{Backend, Forward, Listener, Protocol},
 };
 
 /// Listeners that fit for each service of the limits.
@@ -79,9 +79,13 @@ fn listeners(services: &[Draft], report: &mut Report<'_>) {
 }
 
 /// Where packets for `backend` go that came in by `listener`.
-fn target(backend: &Backend, listener: &Listener) -> SocketAddr {
+fn target(backend: &Backend, listener: &Listener) -> Listener {
     let port = backend.port.unwrap_or(listener.address.port());
-    SocketAddr::new(backend.address, port)
+    let address = SocketAddr::new(backend.address, port);
+    Listener {
+        protocol: listener.protocol,
+        address,
+    }
 }
 
 fn backends_differ(service: &Draft, report: &mut Report<'_>) {
@@ -127,13 +131,13 @@ fn backends_differ(service: &Draft, report: &mut Report<'_>) {
 /// Two VIPs of one service with the same port: both are kept by its backends, whose replies then
 /// look the same.
 fn ports_differ(service: &Draft, report: &mut Report<'_>) {
-    if service.backends.is_empty() {
+    if service.backends.is_empty() || service.forward != Forward::Dnat {
         return;
     }
-    let mut ports: HashMap<u16, &Placed<Listener>> = HashMap::new();
+    let mut ports: HashMap<(Protocol, u16), &Placed<Listener>> = HashMap::new();
     for listener in &service.listeners {
         let Placed { value, spot } = listener;
-        match ports.entry(value.address.port()) {
+        match ports.entry((value.protocol, value.address.port())) {
             Entry::Vacant(new) => {
                 new.insert(listener);
             }
@@ -173,8 +177,11 @@ fn no_vip_is_a_backend(services: &[Draft], report: &mut Report<'_>) {
 /// A reply is turned back by where it comes from alone, so (address, port, protocol) of a backend
 /// must name one VIP over all services. Within one, [`ports_differ`] says so.
 fn replies_are_unambiguous(services: &[Draft], report: &mut Report<'_>) {
-    let mut seen: HashMap<SocketAddr, (&Draft, &Spot)> = HashMap::new();
-    for service in services {
+    let mut seen: HashMap<Listener, (&Draft, &Spot)> = HashMap::new();
+    for service in services
+        .iter()
+        .filter(|service| service.forward == Forward::Dnat)
+    {
         for listener in &service.listeners {
             for DraftBackend { backend, .. } in &service.backends {
                 let Placed { value, spot } = backend;
@@ -189,8 +196,9 @@ fn replies_are_unambiguous(services: &[Draft], report: &mut Report<'_>) {
                             continue;
                         }
                         let message = format!(
-                            "{target} is already a backend of dnat service `{}` at {}, \
+                            "{} is already a backend of dnat service `{}` at {}, \
                              its replies could not be told from those of `{}`: use another port",
+                            target.address,
                             other.name.value,
                             report.locate(at),
                             service.name.value

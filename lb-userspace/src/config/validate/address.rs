@@ -12,7 +12,7 @@ use crate::{
 pub(super) struct Endpoint {
     /// The address.
     pub(super) address: Ipv4Addr,
-    /// Never 0.
+    /// 0 means every port.
     pub(super) port: Option<u16>,
 }
 
@@ -20,18 +20,20 @@ pub(super) struct Endpoint {
 pub(super) fn listener(text: &str) -> Result<Listener, String> {
     let Some((protocol, rest)) = text.split_once("://") else {
         return Err(format!(
-            "{} names no protocol, write tcp://ADDRESS:PORT",
+            "{} names no protocol, write tcp://ADDRESS:PORT or udp://ADDRESS:PORT",
             quote(text)
         ));
     };
-    match protocol {
-        "tcp" => {}
-        "udp" => return Err("udp is not supported yet, use tcp://".to_owned()),
+    let protocol = match protocol {
+        "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
         _ => {
             let protocol = quote(protocol);
-            return Err(format!("protocol {protocol} is unknown, use tcp://"));
+            return Err(format!(
+                "protocol {protocol} is unknown, use tcp:// or udp://"
+            ));
         }
-    }
+    };
     let Endpoint { address, port } = endpoint(rest)?;
     if let Some(why) = why_no_vip(address) {
         return Err(format!(
@@ -45,7 +47,7 @@ pub(super) fn listener(text: &str) -> Result<Listener, String> {
         ));
     };
     Ok(Listener {
-        protocol: Protocol::Tcp,
+        protocol,
         address: SocketAddr::from((address, port)),
     })
 }
@@ -60,7 +62,12 @@ pub(super) fn backend(text: &str) -> Result<Endpoint, String> {
         ));
     }
     let endpoint = endpoint(text)?;
-    let Endpoint { address, port: _ } = endpoint;
+    let Endpoint { address, port } = endpoint;
+    if port == Some(0) {
+        return Err(
+            "port 0 is no backend's: name its port, or none to keep the listener's".to_owned(),
+        );
+    }
     // A backend on the same link may well have a link-local address; a VIP is routed to.
     match why_no_unicast(address) {
         Some(why) => Err(format!("{address} {why}, use an address of the backend")),
@@ -76,13 +83,10 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
         });
     }
     if let Ok(socket) = text.parse::<SocketAddrV4>() {
-        return match socket.port() {
-            0 => Err("port 0, every port, does not go with dnat: name one".to_owned()),
-            port => Ok(Endpoint {
-                address: *socket.ip(),
-                port: Some(port),
-            }),
-        };
+        return Ok(Endpoint {
+            address: *socket.ip(),
+            port: Some(socket.port()),
+        });
     }
     if let Some(address) = ipv6(text) {
         return Err(match address.to_ipv4_mapped() {

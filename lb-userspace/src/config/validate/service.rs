@@ -25,8 +25,8 @@ const MAX_BACKENDS: usize = 65_534;
 const SLOTS_FOR_EACH: usize = 32;
 
 const FORWARD: Words<Forward> = Words {
-    known: &[("dnat", Forward::Dnat)],
-    later: &["nat", "dsr", "ipip", "gue"],
+    known: &[("dnat", Forward::Dnat), ("dsr", Forward::Dsr)],
+    later: &["nat", "ipip", "gue"],
 };
 
 #[derive(Clone, Copy)]
@@ -49,7 +49,8 @@ pub(super) struct Draft {
     pub(super) backends: Vec<DraftBackend>,
     /// The default where it is wrong.
     pub(super) table_size: u32,
-    forward: Forward,
+    /// The default where it is wrong.
+    pub(super) forward: Forward,
     health: Option<HealthCheck>,
 }
 
@@ -126,10 +127,22 @@ pub(super) fn service(raw: Placed<RawService>, report: &mut Report<'_>) -> Draft
         // There is one, so the model has no field for it.
         let _: Option<Scheduler> = SCHEDULER.read(&file.place(raw), report);
     }
-    let health = health.into_iter().map(|raw| file.section(raw)).collect();
+    every_port_is_allowed(forward, &listeners, report);
+    let health: Vec<_> = health.into_iter().map(|raw| file.section(raw)).collect();
+    let at_health = health.first().map(|raw| raw.spot.clone());
     let health = health::health(health, report);
+    if let Some(spot) = at_health
+        && forward == Forward::Dsr
+        && !listeners.is_empty()
+        && listeners
+            .iter()
+            .all(|listener| listener.value.address.port() == 0)
+    {
+        let message = "has no port to ask: a service of every port needs a listener with one, too";
+        report.error(spot, message);
+    }
     let backend = backend.into_iter().map(|raw| file.section(raw)).collect();
-    let backends = backends(backend, &listeners, report);
+    let backends = backends(backend, forward, &listeners, report);
     let table_size = match table_size.map(|raw| file.place(raw)) {
         Some(raw) => {
             let size = table_size_of(&raw, report);
@@ -188,6 +201,23 @@ fn listeners(
     listeners
 }
 
+/// The backends of such a service get every port as it is.
+fn every_port_is_allowed(
+    forward: Forward,
+    listeners: &[Placed<Listener>],
+    report: &mut Report<'_>,
+) {
+    for Placed { value, spot } in listeners {
+        match forward {
+            Forward::Dnat if value.address.port() == 0 => {
+                let message = "port 0, every port, does not go with dnat: name one, or use dsr";
+                report.error(spot.clone(), message);
+            }
+            Forward::Dnat | Forward::Dsr => {}
+        }
+    }
+}
+
 fn table_size_of(raw: &Placed<i64>, report: &mut Report<'_>) -> u32 {
     let Some(size) = number(raw, 2..=MAX_SLOTS, report) else {
         return DEFAULT_TABLE_SIZE;
@@ -229,16 +259,18 @@ fn fits(slots: u32, spot: &Spot, key: &str, backends: usize, report: &mut Report
 
 fn backends(
     raws: Vec<Placed<RawBackend>>,
+    forward: Forward,
     listeners: &[Placed<Listener>],
     report: &mut Report<'_>,
 ) -> Vec<DraftBackend> {
     raws.into_iter()
-        .filter_map(|raw| backend(raw, listeners, report))
+        .filter_map(|raw| backend(raw, forward, listeners, report))
         .collect()
 }
 
 fn backend(
     raw: Placed<RawBackend>,
+    forward: Forward,
     listeners: &[Placed<Listener>],
     report: &mut Report<'_>,
 ) -> Option<DraftBackend> {
@@ -266,7 +298,15 @@ fn backend(
             return None;
         }
     };
-    if endpoint.port.is_some() && listeners.len() > 1 {
+    if endpoint.port.is_some() && forward == Forward::Dsr {
+        report.error(
+            text.spot.clone(),
+            format!(
+                "with dsr the listener's port is kept: write {} without a port",
+                endpoint.address
+            ),
+        );
+    } else if endpoint.port.is_some() && listeners.len() > 1 {
         report.error(
             text.spot.clone(),
             format!(

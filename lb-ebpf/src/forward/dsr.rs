@@ -1,0 +1,24 @@
+//! `dsr`: only the link header changes. The backend has the VIP on its loopback and answers the client
+//! itself; replies never pass here.
+
+use aya_ebpf::programs::XdpContext;
+use lb_common::{
+    checksum::Delta,
+    wire::{Packet, ipv4::Ipv4},
+};
+
+use super::egress;
+use crate::{steer::Chosen, verdict::Verdict};
+
+/// Sends the packet to its backend as it is, one hop older.
+#[inline(always)]
+pub(super) fn send(
+    context: &XdpContext,
+    backend: &Chosen,
+    packet: Packet<'_>,
+) -> Result<Verdict, Verdict> {
+    let way = egress::toward(context, backend)?;
+    packet.ip.forward(Delta::NONE);
+    way.address(packet.ethernet);
+    Ok(way.verdict)
+}

@@ -33,7 +33,7 @@ pub struct Status {
     pub uptime_s: u64,
     /// The configuration in force.
     pub config: Config,
-    /// Where the program is attached.
+    /// Where the program is attached, or should be.
     pub interfaces: Vec<Interface>,
     /// In the configuration's order.
     pub services: Vec<Service>,
@@ -76,14 +76,14 @@ pub struct LastReload {
     pub error: Option<String>,
 }
 
-/// An interface that the program is attached to.
+/// A configured interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
     /// Kernel name.
     pub name: String,
-    /// Kernel number.
+    /// Kernel number; 0 while the interface is gone.
     pub ifindex: u32,
-    /// `native` or `generic`: how it is attached.
+    /// `native` or `generic`: how the program is attached; `none` while it is not.
     pub xdp: String,
     /// Whether the link is up.
     pub up: bool,

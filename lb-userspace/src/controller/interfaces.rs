@@ -1,5 +1,12 @@
 //! Interfaces: from configured names to attached devices.
+//!
+//! `standin` knows the devices that packets have to be met below; `watch` keeps the program attached
+//! while the daemon runs.
 
+mod standin;
+mod watch;
+
+pub(super) use self::watch::{LOOK, Watched};
 use super::{Error, state::Controller};
 use crate::{
     dataplane::Device,
@@ -18,7 +25,8 @@ pub(super) struct Configured {
 pub(super) fn find(wanted: &[Interface], links: &[Link]) -> Result<Vec<Configured>, Error> {
     wanted
         .iter()
-        .map(|Interface { name, xdp }| {
+        .map(|interface| {
+            let Interface { name, xdp } = interface;
             let link = links
                 .iter()
                 .find(|link| link.name == *name)
@@ -29,25 +37,38 @@ pub(super) fn find(wanted: &[Interface], links: &[Link]) -> Result<Vec<Configure
                         known: known.join(", "),
                     }
                 })?;
-            let mac = link
-                .mac
-                .ok_or_else(|| Error::NotEthernet { name: name.clone() })?;
-            let device = Device {
-                name: name.clone(),
-                ifindex: link.ifindex,
-                mac,
-            };
+            let device = device(link, links)?;
             Ok(Configured { device, mode: *xdp })
         })
         .collect()
 }
 
+/// What to attach to, if the interface is of a kind that can be.
+fn device(link: &Link, links: &[Link]) -> Result<Device, Error> {
+    let name = &link.name;
+    if let Some(standin::StandIn { what, instead }) = standin::of(link, links) {
+        return Err(Error::StandIn {
+            name: name.clone(),
+            what,
+            instead,
+        });
+    }
+    let mac = link
+        .mac
+        .ok_or_else(|| Error::NotEthernet { name: name.clone() })?;
+    Ok(Device {
+        name: name.clone(),
+        ifindex: link.ifindex,
+        mac,
+    })
+}
+
 impl Controller {
-    /// Attaches the program to an interface that has its port.
+    /// Gives an interface its port, and attaches the program to it.
     pub(super) fn attach(&mut self, configured: &Configured) -> Result<(), Error> {
         let Configured { device, mode } = configured;
-        let port = self.dataplane.assign_port(device)?;
-        self.dataplane.attach(device, port, *mode)?;
+        self.dataplane.assign_port(device)?;
+        self.dataplane.attach(device, *mode)?;
         Ok(())
     }
 
@@ -86,7 +107,7 @@ mod tests {
             mac,
             up: true,
             mtu: 1500,
-            xdp: None,
+            ..Link::default()
         }
     }
 
@@ -113,6 +134,21 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "interface tun0 is not an Ethernet device"
+        );
+    }
+
+    #[test]
+    fn a_vlan_device_is_refused_by_name_with_its_parent() {
+        let vlan = Link {
+            kind: Some("vlan".to_owned()),
+            parent: Some(2),
+            ..link("eth0.100", 3, Some([2; 6]))
+        };
+        let links = [link("eth0", 2, Some([2; 6])), vlan];
+        let error = find(&wanted("eth0.100"), &links).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "interface eth0.100 is a VLAN device; attach to its parent eth0"
         );
     }
 }

@@ -3,6 +3,7 @@
 //! Events come in (health, next hops, links, admin commands, signals); each batch of them leads to
 //! one plan, and the plan to the fewest writes. Nobody else writes maps.
 
+mod alarms;
 mod interfaces;
 mod reload;
 mod retired;
@@ -16,7 +17,7 @@ use std::{path::Path, time::Duration};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
-    time::timeout,
+    time::{Interval, MissedTickBehavior, interval, timeout},
 };
 
 pub use self::startup::Options;
@@ -56,6 +57,16 @@ pub enum Error {
     NotEthernet {
         /// As configured.
         name: String,
+    },
+    /// It only stands for other devices.
+    #[error("interface {name} is {what}; attach to {instead}")]
+    StandIn {
+        /// As configured.
+        name: String,
+        /// What it is.
+        what: &'static str,
+        /// What it stands for.
+        instead: String,
     },
     /// The pinned link holds an interface of the same name elsewhere.
     #[error(
@@ -106,6 +117,7 @@ struct Inbox {
     neighbor: mpsc::Receiver<neighbor::Event>,
     commands: mpsc::Receiver<admin::Command>,
     trace_ended: mpsc::Receiver<()>,
+    look: Interval,
     hang_up: Signal,
     terminate: Signal,
     interrupt: Signal,
@@ -117,6 +129,7 @@ enum Event {
     Neighbor(neighbor::Event),
     Command(admin::Command),
     TraceEnded,
+    Look,
     HangUp,
     Stop,
 }
@@ -129,6 +142,7 @@ impl Inbox {
             Some(event) = self.neighbor.recv() => Event::Neighbor(event),
             Some(command) = self.commands.recv() => Event::Command(command),
             Some(()) = self.trace_ended.recv() => Event::TraceEnded,
+            _ = self.look.tick() => Event::Look,
             Some(()) = self.hang_up.recv() => Event::HangUp,
             Some(()) = self.terminate.recv() => Event::Stop,
             Some(()) = self.interrupt.recv() => Event::Stop,
@@ -173,6 +187,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
         neighbor,
         commands,
         trace_ended,
+        look: look(),
         hang_up: signal(SignalKind::hangup()).map_err(io("listening for SIGHUP"))?,
         terminate: signal(SignalKind::terminate()).map_err(io("listening for SIGTERM"))?,
         interrupt: signal(SignalKind::interrupt()).map_err(io("listening for SIGINT"))?,
@@ -203,13 +218,21 @@ impl Controller {
                 Event::Neighbor(event) => self.on_neighbor(event),
                 Event::Command(command) => self.on_command(command).await,
                 Event::TraceEnded => self.on_trace_ended(),
+                Event::Look => self.on_look(),
                 Event::HangUp => self.on_hang_up().await,
                 Event::Stop => return false,
             }
             handled += 1;
             next = if handled < BATCH { inbox.more() } else { None };
         }
+        let look = self.watched.due;
+        if look {
+            self.tend_interfaces().await;
+        }
         self.reconcile_or_log();
+        if look {
+            self.log_alarms();
+        }
         true
     }
 
@@ -247,6 +270,13 @@ impl Controller {
             }
         }
     }
+}
+
+/// When to look at the interfaces, whatever the notifications said.
+fn look() -> Interval {
+    let mut look = interval(interfaces::LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    look
 }
 
 /// What `sluice detach` does: removes what an instance left without a daemon. Returns what that was, a

@@ -1,10 +1,6 @@
 //! Reload: a new configuration takes the old one's place, or nothing changes at all.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    mem,
-    time::SystemTime,
-};
+use std::{collections::BTreeMap, mem, time::SystemTime};
 
 use lb_common::abi::settings::Settings;
 
@@ -15,7 +11,7 @@ use super::{
 use crate::{
     admin::{Refusal, ReloadReport},
     config,
-    model::{Daemon, Limits, Model, Service},
+    model::{Daemon, Interface, Limits, Model, Service},
     neighbor, plan,
 };
 
@@ -76,7 +72,8 @@ impl Controller {
                 file: "the configuration".to_owned(),
             });
         }
-        let devices = interfaces::find(&model.interfaces, &neighbor::links().await?)?;
+        let links = neighbor::links().await?;
+        let devices = interfaces::find(&self.to_be_there(&model, &links), &links)?;
         let before = *self.dataplane.settings();
         let after = plan::settings(&model, &self.seed);
         // A feature is there before the first service that needs it, and until after the last one.
@@ -84,9 +81,14 @@ impl Controller {
             features: before.features | after.features,
             ..after
         })?;
+        let old_names = self.dataplane.interfaces();
         for configured in &devices {
-            if self.dataplane.port(configured.device.ifindex).is_none() {
-                self.attach(configured)?;
+            if self.dataplane.device(&configured.device.name).is_none()
+                && let Err(error) = self.attach(configured)
+            {
+                self.detach_all_but(&old_names)?;
+                self.load_with(before)?;
+                return Err(error);
             }
         }
         let old = mem::replace(&mut self.model, model);
@@ -94,11 +96,20 @@ impl Controller {
         if let Err(error) = self.reconcile() {
             self.model = old;
             self.watch();
+            self.detach_all_but(&old_names)?;
             self.load_with(before)?;
             return Err(error);
         }
-        self.detach_others(&devices).await?;
-        self.load_with(after)
+        let names: Vec<_> = self
+            .model
+            .interfaces
+            .iter()
+            .map(|i| i.name.clone())
+            .collect();
+        self.detach_all_but(&names)?;
+        self.load_with(after)?;
+        self.tend_interfaces().await;
+        Ok(())
     }
 
     fn load_with(&mut self, settings: Settings) -> Result<(), Error> {
@@ -108,18 +119,26 @@ impl Controller {
         Ok(())
     }
 
-    async fn detach_others(&mut self, devices: &[interfaces::Configured]) -> Result<(), Error> {
-        let keep: BTreeSet<_> = devices.iter().map(|c| c.device.ifindex).collect();
-        let others: Vec<_> = self
-            .links
-            .keys()
-            .copied()
-            .filter(|i| !keep.contains(i))
-            .collect();
-        for ifindex in others {
-            self.dataplane.detach(ifindex)?;
+    /// The interfaces that must exist: all but those in force that are gone just now.
+    fn to_be_there(&self, model: &Model, links: &[neighbor::Link]) -> Vec<Interface> {
+        let gone = |name: &str| !links.iter().any(|link| link.name == name);
+        let waited_for =
+            |name: &str| gone(name) && self.model.interfaces.iter().any(|i| i.name == name);
+        model
+            .interfaces
+            .iter()
+            .filter(|interface| !waited_for(&interface.name))
+            .cloned()
+            .collect()
+    }
+
+    fn detach_all_but(&mut self, keep: &[String]) -> Result<(), Error> {
+        for name in self.dataplane.interfaces() {
+            if !keep.contains(&name) {
+                self.dataplane.detach(&name)?;
+            }
         }
-        self.verify_attached().await
+        Ok(())
     }
 }
 

@@ -92,6 +92,8 @@ pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Resu
         checks: BTreeMap::new(),
         next_hops: BTreeMap::new(),
         links: BTreeMap::new(),
+        watched: interfaces::Watched::default(),
+        told: Vec::new(),
         checker: health::Checker::new(health_sender),
         resolver: None,
         punts: None,

@@ -10,7 +10,7 @@ use std::{
 use lb_common::abi::backend::NextHop;
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::{Error, retired::Retired, startup::Options};
+use super::{Error, interfaces::Watched, retired::Retired, startup::Options};
 use crate::{
     config,
     dataplane::{self, Dataplane},
@@ -40,6 +40,9 @@ pub(super) struct Controller {
     pub(super) next_hops: BTreeMap<IpAddr, neighbor::State>,
     /// The host's interfaces, by index.
     pub(super) links: BTreeMap<u32, neighbor::Link>,
+    pub(super) watched: Watched,
+    /// The alarms that the log has.
+    pub(super) told: Vec<String>,
     pub(super) checker: health::Checker,
     pub(super) resolver: Option<neighbor::Handle>,
     pub(super) punts: Option<JoinHandle<()>>,
@@ -91,20 +94,14 @@ impl Controller {
                 self.next_hops.insert(address, state);
                 self.refresh_next_hops();
             }
-            neighbor::Event::Link {
-                link,
-                removed: true,
-            } => {
-                self.links.remove(&link.ifindex);
-            }
-            neighbor::Event::Link {
-                link,
-                removed: false,
-            } => {
+            neighbor::Event::Link { link, removed } => {
+                self.watched.due |= self.model.interfaces.iter().any(|i| i.name == link.name);
+                if removed {
+                    self.links.remove(&link.ifindex);
+                    return;
+                }
                 // Notifications do not tell of programs attached by links.
-                let xdp = link
-                    .xdp
-                    .or_else(|| self.links.get(&link.ifindex).and_then(|l| l.xdp));
+                let xdp = self.links.get(&link.ifindex).and_then(|known| known.xdp);
                 self.links
                     .insert(link.ifindex, neighbor::Link { xdp, ..link });
             }
@@ -112,16 +109,15 @@ impl Controller {
     }
 
     /// Carries what is known of next hops into the views. A next hop that got lost keeps its last
-    /// MAC: health decides.
+    /// MAC, and one behind an interface that the program is not attached to its last way: health
+    /// decides.
     pub(super) fn refresh_next_hops(&mut self) {
         for (key, view) in &mut self.views {
             if let Some(neighbor::State::Resolved { ifindex, mac }) =
                 self.next_hops.get(&key.address)
+                && let Some(port) = self.dataplane.port(*ifindex)
             {
-                view.next_hop = self
-                    .dataplane
-                    .port(*ifindex)
-                    .map(|port| NextHop::new(*mac, port));
+                view.next_hop = Some(NextHop::new(*mac, port));
             }
         }
     }

@@ -41,7 +41,7 @@ impl Controller {
                 .model
                 .interfaces
                 .iter()
-                .filter_map(|i| self.interface(i))
+                .map(|i| self.interface(i))
                 .collect(),
             services,
             verdicts: self.verdicts(),
@@ -69,23 +69,20 @@ impl Controller {
         }
     }
 
-    fn interface(&self, interface: &model::Interface) -> Option<Interface> {
-        let link = self
-            .links
-            .values()
-            .find(|link| link.name == interface.name)?;
-        Some(Interface {
-            name: link.name.clone(),
-            ifindex: link.ifindex,
+    fn interface(&self, interface: &model::Interface) -> Interface {
+        let link = self.links.values().find(|link| link.name == interface.name);
+        Interface {
+            name: interface.name.clone(),
+            ifindex: link.map_or(0, |link| link.ifindex),
             xdp: link
-                .xdp
+                .and_then(|link| link.xdp)
                 .map_or("none", |xdp| match xdp.mode {
                     AttachMode::Generic => "generic",
                     AttachMode::Native | AttachMode::Offloaded | AttachMode::Multiple => "native",
                 })
                 .to_owned(),
-            up: link.up,
-        })
+            up: link.is_some_and(|link| link.up),
+        }
     }
 
     fn service(&self, service: &model::Service) -> Service {
@@ -163,9 +160,11 @@ impl Controller {
         }
     }
 
-    fn neighbor(&self, backend: &model::Backend, has_mac: bool) -> Neighbor {
+    pub(super) fn neighbor(&self, backend: &model::Backend, has_mac: bool) -> Neighbor {
         match self.next_hops.get(&backend.address) {
-            Some(State::Resolved { .. }) if has_mac => Neighbor::Resolved,
+            Some(State::Resolved { ifindex, .. }) if self.dataplane.port(*ifindex).is_some() => {
+                Neighbor::Resolved
+            }
             // The route leads out of an interface that the program is not attached to.
             Some(State::Resolved { .. }) => Neighbor::Unreachable,
             // The last MAC is still in use.
@@ -225,18 +224,6 @@ impl Controller {
             .filter(|(bit, _)| loaded & bit != 0)
             .map(|(_, name)| name.to_owned())
             .collect()
-    }
-
-    /// What somebody should look at.
-    fn alarms(&self) -> Vec<String> {
-        let mut alarms: Vec<_> = self.trouble.iter().cloned().collect();
-        alarms.extend(self.interfaces_without_forwarding().into_iter().map(|name| {
-            format!(
-                "replies of dnat backends are not forwarded: net.ipv4.conf.{name}.forwarding is 0; \
-                 sysctl -w net.ipv4.ip_forward=1"
-            )
-        }));
-        alarms
     }
 
     /// Interfaces on which replies of `dnat` backends come in and the kernel gives no routes for

@@ -160,29 +160,51 @@ impl Dataplane {
         self.ports.assign(&mut self.maps, device)
     }
 
-    /// The port of an attached interface.
+    /// The port of an interface that has one.
     pub fn port(&self, ifindex: u32) -> Option<u16> {
         self.ports.port(ifindex)
     }
 
-    /// Attaches the program to an interface that has a port.
+    /// The interface that has a port under this name; `None`: there is none, or it is gone.
+    pub fn device(&self, name: &str) -> Option<&Device> {
+        self.ports.device(name)
+    }
+
+    /// The names of the interfaces that have a port, those that are gone included.
+    pub fn interfaces(&self) -> Vec<String> {
+        self.ports.names()
+    }
+
+    /// Attaches the program to an interface that has a port, or puts it back where somebody took it
+    /// away.
     ///
     /// # Errors
     /// [`Error::InterfaceBusy`], [`Error::NoNative`], [`Error::Attach`], or a pin's.
-    pub fn attach(&mut self, device: &Device, port: u16, mode: XdpMode) -> Result<(), Error> {
-        let program = attached(&mut self.running, names::PROGRAM)?;
-        self.ports.attach(&self.pins, program, device, port, mode)?;
+    pub fn attach(&mut self, device: &Device, mode: XdpMode) -> Result<(), Error> {
+        let program = match &mut self.tracing {
+            Some(tracing) => attached(tracing, names::TRACED_PROGRAM)?,
+            None => attached(&mut self.running, names::PROGRAM)?,
+        };
+        self.ports.attach(&self.pins, program, device, mode)?;
         let pin = self.pins.program();
         let program = attached(&mut self.running, names::PROGRAM)?;
         pins::replace(&pin, |path| Ok(program.pin(path)?))
     }
 
-    /// Detaches the program from an interface.
+    /// Notes that an interface is gone. It keeps its port: published next hops name it.
     ///
     /// # Errors
     /// The pin's.
-    pub fn detach(&mut self, ifindex: u32) -> Result<(), Error> {
-        self.ports.detach(&mut self.maps, &self.pins, ifindex)
+    pub fn lose(&mut self, name: &str) -> Result<(), Error> {
+        self.ports.lose(&self.maps, &self.pins, name)
+    }
+
+    /// Detaches the program from an interface, and frees its port.
+    ///
+    /// # Errors
+    /// The pin's.
+    pub fn detach(&mut self, name: &str) -> Result<(), Error> {
+        self.ports.detach(&self.maps, &self.pins, name)
     }
 
     /// Removes links of interfaces other than the attached ones: left by an earlier daemon.

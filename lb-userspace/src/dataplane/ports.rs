@@ -1,7 +1,13 @@
 //! Ports: the interfaces that the program is attached to, their links, and what the program knows of
 //! them.
+//!
+//! Published next hops name ports, so an interface keeps its port while it is gone: when it comes
+//! back with another index and another MAC address, only the port's own entries are rewritten.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem::offset_of,
+};
 
 use aya::programs::{
     ProgramError, Xdp,
@@ -35,127 +41,178 @@ pub struct Device {
 /// Owns the links; one a port.
 #[derive(Debug, Default)]
 pub(super) struct Ports {
-    by_ifindex: BTreeMap<u32, Held>,
+    by_name: BTreeMap<String, Held>,
 }
 
 #[derive(Debug)]
 struct Held {
     port: u16,
-    name: String,
-    /// `None` before the program is attached, and while it is being replaced.
+    /// `None`: the interface is gone.
+    device: Option<Device>,
+    /// `None` while the program is not attached.
     link: Option<XdpLink>,
 }
 
 impl Ports {
     /// The port of an interface.
     pub(super) fn port(&self, ifindex: u32) -> Option<u16> {
-        self.by_ifindex.get(&ifindex).map(|held| held.port)
+        self.by_name
+            .values()
+            .find(|held| held.ifindex() == Some(ifindex))
+            .map(|held| held.port)
     }
 
-    /// Gives an interface a port, keeping the one that it had before a restart: published next hops
-    /// name ports.
-    pub(super) fn assign(&mut self, maps: &mut Maps, device: &Device) -> Result<u16, Error> {
-        let ports: Vec<Port> = (0..MAX_PORTS).map(|index| maps.ports.read(index)).collect();
-        let same = ports.iter().position(|port| port.ifindex == device.ifindex);
-        let free = || ports.iter().position(|port| port.ifindex == 0);
-        let index = same
-            .or_else(free)
-            .ok_or(Error::TooManyPorts { limit: MAX_PORTS })? as u32;
-        let port = index as u16;
+    /// The interface that has a port under this name, as it was when the port was assigned.
+    pub(super) fn device(&self, name: &str) -> Option<&Device> {
+        self.by_name.get(name)?.device.as_ref()
+    }
 
+    /// The names of all interfaces with a port.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.by_name.keys().cloned().collect()
+    }
+
+    /// Gives an interface a port, or rewrites the one it has. One from before a restart is kept, too.
+    pub(super) fn assign(&mut self, maps: &mut Maps, device: &Device) -> Result<u16, Error> {
+        let port = self.choose(maps, device)?;
+        if let Some(before) = self.device(&device.name)
+            && before.ifindex != device.ifindex
+        {
+            clear_ingress(maps, before.ifindex);
+        }
         let flags = set_ingress(maps, device, port)?;
         log::debug!("interface {} is port {port}, flags {flags}", device.name);
+        let index = u32::from(port);
+        // Also where nothing seems to change: the kernel takes a device out that goes.
         maps.devices
             .set(index, device.ifindex, None, 0)
             .map_err(|source| Error::Devices(Box::new(source)))?;
         let mac = NextHop::new(device.mac, 0).mac();
-        maps.ports.write(
-            index,
-            &Port {
-                mac,
-                ifindex: device.ifindex,
-                reserved: 0,
-            },
-        );
-        self.by_ifindex
-            .entry(device.ifindex)
-            .or_insert_with(|| Held {
-                port,
-                name: device.name.clone(),
-                link: None,
-            });
+        if maps.ports.read(index).ifindex == device.ifindex {
+            // Packets may be leaving by it.
+            maps.ports.store_u64(index, offset_of!(Port, mac), mac);
+        } else {
+            maps.ports.write(
+                index,
+                &Port {
+                    mac,
+                    ifindex: device.ifindex,
+                    reserved: 0,
+                },
+            );
+        }
+        let held = self.by_name.entry(device.name.clone()).or_insert(Held {
+            port,
+            device: None,
+            link: None,
+        });
+        held.device = Some(device.clone());
         Ok(port)
     }
 
-    /// Attaches the program, or puts it into the link that an earlier daemon left.
+    /// The port that the name has, or the index had in an earlier daemon's time, or a free one.
+    fn choose(&self, maps: &Maps, device: &Device) -> Result<u16, Error> {
+        if let Some(held) = self.by_name.get(&device.name) {
+            return Ok(held.port);
+        }
+        let taken: BTreeSet<u16> = self.by_name.values().map(|held| held.port).collect();
+        let with = |ifindex: u32| {
+            (0..MAX_PORTS as u16)
+                .filter(|port| !taken.contains(port))
+                .find(|port| maps.ports.read(u32::from(*port)).ifindex == ifindex)
+        };
+        with(device.ifindex)
+            .or_else(|| with(0))
+            .ok_or(Error::TooManyPorts { limit: MAX_PORTS })
+    }
+
+    /// Attaches the program to an interface that has a port, or puts it into the link that holds the
+    /// interface already: an earlier daemon's, or one whose program somebody replaced.
     pub(super) fn attach(
         &mut self,
         pins: &Pins,
         program: &mut Xdp,
         device: &Device,
-        port: u16,
         mode: XdpMode,
     ) -> Result<(), Error> {
-        let link = match adopt(pins, program, device)? {
+        let Some(held) = self.by_name.get_mut(&device.name) else {
+            return Err(Error::Missing("port of the interface"));
+        };
+        // The pin holds the link; without a pin it must go before a new one can come.
+        held.link = None;
+        held.link = Some(match adopt(pins, program, device)? {
             Some(link) => link,
             None => fresh(pins, program, device, mode)?,
-        };
-        let name = device.name.clone();
-        let held = Held {
-            port,
-            name,
-            link: Some(link),
-        };
-        self.by_ifindex.insert(device.ifindex, held);
+        });
         Ok(())
     }
 
-    /// Puts another program into every link, one atomic exchange each.
+    /// Puts another program into every link, one atomic exchange each. A link whose interface is
+    /// gone, or that somebody detached, stays without.
     pub(super) fn replace_program(&mut self, program: &mut Xdp) -> Result<(), Error> {
-        for held in self.by_ifindex.values_mut() {
-            if let Some(link) = held.link.take() {
-                let id = program.attach_to_link(link)?;
-                held.link = Some(program.take_link(id)?);
+        for (name, held) in &mut self.by_name {
+            let Some(link) = held.link.take() else {
+                continue;
+            };
+            match program.attach_to_link(link) {
+                Ok(id) => held.link = Some(program.take_link(id)?),
+                Err(error) if errno(&error) == Some(libc::ENOLINK) => {
+                    log::debug!("interface {name}: its link is detached");
+                }
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(())
     }
 
-    /// Detaches an interface that the configuration no longer names.
-    pub(super) fn detach(
-        &mut self,
-        maps: &mut Maps,
-        pins: &Pins,
-        ifindex: u32,
-    ) -> Result<(), Error> {
-        let Some(held) = self.by_ifindex.remove(&ifindex) else {
+    /// The interface is gone: its link goes, too; its port waits for it.
+    pub(super) fn lose(&mut self, maps: &Maps, pins: &Pins, name: &str) -> Result<(), Error> {
+        let Some(held) = self.by_name.get_mut(name) else {
             return Ok(());
         };
-        pins::remove_file(&pins.link(&held.name))?;
-        drop(held.link);
-        maps.ports.write(u32::from(held.port), &Port::default());
-        clear_ingress(maps, ifindex);
-        // DEVICES has no way to delete in aya; an entry that no port names is not used.
+        held.link = None;
+        if let Some(device) = held.device.take() {
+            clear_ingress(maps, device.ifindex);
+        }
+        pins::remove_file(&pins.link(name))
+    }
+
+    /// Detaches an interface that the configuration no longer names.
+    pub(super) fn detach(&mut self, maps: &Maps, pins: &Pins, name: &str) -> Result<(), Error> {
+        self.lose(maps, pins, name)?;
+        if let Some(held) = self.by_name.remove(name) {
+            maps.ports.write(u32::from(held.port), &Port::default());
+            // DEVICES has no way to delete in aya; an entry that no port names is not used.
+        }
         Ok(())
     }
 
     /// Says on which ports replies of `dnat` backends come in.
     pub(super) fn face_backends(&self, maps: &Maps, facing: &BTreeSet<u16>) {
-        for (ifindex, held) in &self.by_ifindex {
+        for held in self.by_name.values() {
+            let Some(ifindex) = held.ifindex() else {
+                continue;
+            };
             let flags = if facing.contains(&held.port) {
                 Ingress::FACES_BACKENDS
             } else {
                 0
             };
-            let row = maps.ingress.read(ingress_row(*ifindex));
-            if let Some(way) = row.0.iter().position(|way| way.ifindex() == *ifindex) {
-                let word = Ingress::new(*ifindex, held.port, flags).0;
+            let row = maps.ingress.read(ingress_row(ifindex));
+            if let Some(way) = row.0.iter().position(|way| way.ifindex() == ifindex) {
+                let word = Ingress::new(ifindex, held.port, flags).0;
                 if row.0[way].0 != word {
                     maps.ingress
-                        .store_u64(ingress_row(*ifindex), way * size_of::<u64>(), word);
+                        .store_u64(ingress_row(ifindex), way * size_of::<u64>(), word);
                 }
             }
         }
+    }
+}
+
+impl Held {
+    fn ifindex(&self) -> Option<u32> {
+        self.device.as_ref().map(|device| device.ifindex)
     }
 }
 

@@ -69,7 +69,7 @@ pub enum State {
 }
 
 /// A network interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
     /// Its number.
     pub ifindex: u32,
@@ -81,6 +81,13 @@ pub struct Link {
     pub up: bool,
     /// In bytes, without the Ethernet header.
     pub mtu: u32,
+    /// What kind of virtual device it is, as `ip -d link` names it: `vlan`, `bond`, `bridge`, ...
+    pub kind: Option<String>,
+    /// The interface that it stands on (the peer, for a veth), by number; `None` too where that is
+    /// in another network namespace.
+    pub parent: Option<u32>,
+    /// The bond, bridge, ... that it is a member of, by number.
+    pub controller: Option<u32>,
     /// The XDP program on it. Attaching through a link (`bpf_link`) sends no notification: ask
     /// [`links`] for the truth at a given moment.
     pub xdp: Option<AttachedXdp>,

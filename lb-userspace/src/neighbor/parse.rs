@@ -4,7 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rtnetlink::packet_route::{
     AddressFamily,
-    link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, LinkXdp, XdpAttached},
+    link::{
+        InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
+        XdpAttached,
+    },
     neighbour::{
         NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
         NeighbourState,
@@ -74,24 +77,32 @@ pub(super) fn link(message: &LinkMessage) -> Option<Link> {
     if header.interface_family != AddressFamily::Unspec {
         return None;
     }
-    let (mut name, mut station, mut mtu, mut xdp) = (None, None, 0, None);
+    let mut link = Link {
+        ifindex: header.index,
+        up: header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
+        ..Link::default()
+    };
+    let (mut name, mut elsewhere) = (None, false);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(value) => name = Some(value.clone()),
-            LinkAttribute::Address(bytes) => station = mac(bytes),
-            LinkAttribute::Mtu(value) => mtu = *value,
-            LinkAttribute::Xdp(values) => xdp = attached(values),
+            LinkAttribute::Address(bytes) => link.mac = mac(bytes),
+            LinkAttribute::Mtu(value) => link.mtu = *value,
+            LinkAttribute::Xdp(values) => link.xdp = attached(values),
+            LinkAttribute::LinkInfo(values) => link.kind = kind(values),
+            LinkAttribute::Link(index) => link.parent = Some(*index).filter(|index| *index != 0),
+            LinkAttribute::LinkNetNsId(_) => elsewhere = true,
+            LinkAttribute::Controller(index) => link.controller = Some(*index),
             _ => {}
         }
     }
-    Some(Link {
-        ifindex: header.index,
-        name: name?,
-        mac: station.filter(|_| header.link_layer_type == LinkLayerType::Ether),
-        up: header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
-        mtu,
-        xdp,
-    })
+    link.name = name?;
+    link.mac = link
+        .mac
+        .filter(|_| header.link_layer_type == LinkLayerType::Ether);
+    // The number is the other namespace's.
+    link.parent = link.parent.filter(|_| !elsewhere);
+    Some(link)
 }
 
 /// The answer to a look-up of `address`.
@@ -176,6 +187,13 @@ fn owner(protocol: RouteProtocol) -> Owner {
         PROTOCOL => Owner::Sluice,
         _ => Owner::Other,
     }
+}
+
+fn kind(values: &[LinkInfo]) -> Option<String> {
+    values.iter().find_map(|value| match value {
+        LinkInfo::Kind(kind) => Some(InfoKind::to_string(kind)),
+        _ => None,
+    })
 }
 
 fn attached(values: &[LinkXdp]) -> Option<AttachedXdp> {

@@ -125,7 +125,7 @@ fn a_link_is_up_only_with_a_carrier() {
             mac: Some(MAC),
             up: true,
             mtu: 1500,
-            xdp: None,
+            ..Link::default()
         }
     );
     message.header.flags = LinkFlags::Up;

@@ -22,7 +22,7 @@ fn link(up: bool) -> Link {
         mac: Some([2, 0, 0, 0, 0, 0xff]),
         up,
         mtu: 1500,
-        xdp: None,
+        ..Link::default()
     }
 }
 

@@ -1,0 +1,284 @@
+//! Keeps the program attached while interfaces come and go, and while others take it away.
+//!
+//! Attaching and detaching a `bpf_link` sends no notification, so beside the events of links there
+//! is a look at what is attached, every [`LOOK`].
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{Configured, Error, device};
+use crate::{
+    controller::state::Controller,
+    dataplane::Device,
+    model::Interface,
+    neighbor::{self, Link},
+};
+
+/// How often the kernel is asked what is attached.
+pub(in crate::controller) const LOOK: Duration = Duration::from_secs(5);
+
+/// Looks for which the alarm about something mended stays, so that somebody sees it.
+const LOOKS_AFTER: u32 = 3;
+
+/// What is known of the configured interfaces beside their links.
+#[derive(Debug, Default)]
+pub(in crate::controller) struct Watched {
+    /// Something happened to one of them: look now.
+    pub(in crate::controller) due: bool,
+    /// What is wrong with each, until it no longer is.
+    wrong: BTreeMap<String, String>,
+    /// What was mended, and for how many more looks that is told.
+    mended: BTreeMap<String, (String, u32)>,
+}
+
+/// What is to be done about an interface.
+#[derive(Debug)]
+enum Step {
+    /// It is as it should be.
+    Nothing,
+    /// It is not there.
+    Wait,
+    /// It is of a kind that cannot be attached to.
+    Refuse(Error),
+    /// It is new, or another one has come in its place.
+    Attach(Device),
+    /// Somebody took the program away, or put another in its place.
+    PutBack(Device),
+    /// It has another link-layer address.
+    Readdress(Device),
+}
+
+impl Watched {
+    /// An interface's troubles, as alarms.
+    pub(in crate::controller) fn alarms(&self, name: &str) -> impl Iterator<Item = String> {
+        let mended = self.mended.get(name).map(|(text, _)| text.clone());
+        self.wrong.get(name).cloned().into_iter().chain(mended)
+    }
+
+    fn fine(&mut self, name: &str) {
+        self.wrong.remove(name);
+    }
+
+    fn mended(&mut self, name: &str, text: String) {
+        log::warn!("{text}");
+        self.mended.insert(name.to_owned(), (text, LOOKS_AFTER));
+    }
+
+    fn wrong(&mut self, name: &str, text: String) {
+        if self.wrong.get(name) != Some(&text) {
+            log::error!("{text}");
+        }
+        self.wrong.insert(name.to_owned(), text);
+    }
+
+    /// A look has found nothing amiss with what was mended.
+    fn age(&mut self, wanted: &[Interface]) {
+        self.mended.retain(|_, (_, left)| {
+            *left = left.saturating_sub(1);
+            *left > 0
+        });
+        let configured = |name: &String| wanted.iter().any(|one| one.name == *name);
+        self.mended.retain(|name, _| configured(name));
+        self.wrong.retain(|name, _| configured(name));
+    }
+}
+
+/// Compares an interface with what it should be like. `held`: as it was attached to; `ours`: the
+/// program's id.
+fn step(name: &str, links: &[Link], held: Option<&Device>, ours: u32) -> Step {
+    let Some(link) = links.iter().find(|link| link.name == name) else {
+        return Step::Wait;
+    };
+    let device = match device(link, links) {
+        Ok(device) => device,
+        Err(error) => return Step::Refuse(error),
+    };
+    let attached = link.xdp.is_some_and(|xdp| xdp.program == ours);
+    match held {
+        Some(held) if held.ifindex == device.ifindex && !attached => Step::PutBack(device),
+        Some(held) if *held == device => Step::Nothing,
+        Some(held) if held.ifindex == device.ifindex => Step::Readdress(device),
+        _ => Step::Attach(device),
+    }
+}
+
+impl Controller {
+    /// A regular look: what was mended and stays so is forgotten in the end.
+    pub(in crate::controller) fn on_look(&mut self) {
+        self.watched.age(&self.model.interfaces);
+        self.watched.due = true;
+    }
+
+    /// Makes every configured interface what it should be, as far as that is possible now.
+    pub(in crate::controller) async fn tend_interfaces(&mut self) {
+        self.watched.due = false;
+        match self.try_to_tend().await {
+            Ok(()) => self.refresh_next_hops(),
+            // The next look tries again.
+            Err(error) => log::error!("looking at the interfaces: {error}"),
+        }
+    }
+
+    async fn try_to_tend(&mut self) -> Result<(), Error> {
+        let ours = self.dataplane.program_id()?;
+        let mut links = neighbor::links().await?;
+        let mut changed = false;
+        for interface in self.model.interfaces.clone() {
+            let held = self.dataplane.device(&interface.name);
+            let step = step(&interface.name, &links, held, ours);
+            changed |= !matches!(step, Step::Nothing | Step::Wait);
+            // Waits for the kernel to see that no packet uses a program any more.
+            tokio::task::block_in_place(|| self.take(step, &interface));
+        }
+        if changed {
+            links = neighbor::links().await?;
+        }
+        self.links = links.into_iter().map(|l| (l.ifindex, l)).collect();
+        self.forget_programs_of_others(ours);
+        Ok(())
+    }
+
+    fn take(&mut self, step: Step, interface: &Interface) {
+        let Interface { name, xdp } = interface;
+        let attach = |controller: &mut Self, device: &Device| {
+            let device = device.clone();
+            controller.attach(&Configured { device, mode: *xdp })
+        };
+        let lost = self.dataplane.device(name).is_some();
+        let done = match step {
+            Step::Nothing => Ok(()),
+            Step::Wait if lost => {
+                self.watched.wrong(name, gone(name));
+                self.lose(name);
+                return;
+            }
+            Step::Wait => return self.watched.wrong(name, gone(name)),
+            Step::Refuse(error) => {
+                self.lose(name);
+                Err(error)
+            }
+            Step::Attach(device) => {
+                self.lose(name);
+                attach(self, &device)
+                    .inspect(|()| log::info!("interface {name} is there: attached"))
+            }
+            Step::PutBack(device) => attach(self, &device).inspect(|()| {
+                let text = format!(
+                    "the program was taken off interface {name} by somebody else; it is back"
+                );
+                self.watched.mended(name, text);
+            }),
+            Step::Readdress(device) => self
+                .dataplane
+                .assign_port(&device)
+                .map(|_| log::info!("interface {name} has another link-layer address"))
+                .map_err(Error::from),
+        };
+        match done {
+            Ok(()) => self.watched.fine(name),
+            Err(error) => self
+                .watched
+                .wrong(name, format!("no packets are taken: {error}")),
+        }
+    }
+
+    fn lose(&mut self, name: &str) {
+        if let Err(error) = self.dataplane.lose(name) {
+            log::error!("forgetting interface {name}: {error}");
+        }
+    }
+
+    /// The status tells how our program is attached, not another one.
+    fn forget_programs_of_others(&mut self, ours: u32) {
+        for link in self.links.values_mut() {
+            link.xdp = link.xdp.filter(|xdp| xdp.program == ours);
+        }
+    }
+}
+
+fn gone(name: &str) -> String {
+    format!("interface {name} is gone; it is attached to again when it comes back")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::neighbor::{AttachMode, AttachedXdp};
+
+    const OURS: u32 = 7;
+    const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+    fn link(ifindex: u32, program: Option<u32>) -> [Link; 1] {
+        let mode = AttachMode::Native;
+        [Link {
+            ifindex,
+            name: "eth0".to_owned(),
+            mac: Some(MAC),
+            xdp: program.map(|program| AttachedXdp { mode, program }),
+            ..Link::default()
+        }]
+    }
+
+    fn held(ifindex: u32, mac: [u8; 6]) -> Device {
+        Device {
+            name: "eth0".to_owned(),
+            ifindex,
+            mac,
+        }
+    }
+
+    fn judged(links: &[Link], held: Option<&Device>) -> Step {
+        step("eth0", links, held, OURS)
+    }
+
+    #[test]
+    fn an_interface_that_runs_the_program_is_left_alone() {
+        let step = judged(&link(2, Some(OURS)), Some(&held(2, MAC)));
+        assert!(matches!(step, Step::Nothing), "{step:?}");
+    }
+
+    #[test]
+    fn a_program_that_was_taken_off_or_replaced_is_put_back() {
+        for program in [None, Some(8)] {
+            let step = judged(&link(2, program), Some(&held(2, MAC)));
+            assert!(matches!(step, Step::PutBack(_)), "{step:?}");
+        }
+    }
+
+    #[test]
+    fn an_interface_that_comes_back_is_attached_to_whatever_its_number() {
+        for before in [None, Some(held(3, MAC))] {
+            let step = judged(&link(2, None), before.as_ref());
+            assert!(matches!(step, Step::Attach(_)), "{step:?}");
+        }
+        // The very same number again: the program is not on it.
+        let step = judged(&link(2, None), Some(&held(2, MAC)));
+        assert!(matches!(step, Step::PutBack(_)), "{step:?}");
+    }
+
+    #[test]
+    fn another_address_is_followed() {
+        let step = judged(&link(2, Some(OURS)), Some(&held(2, [9; 6])));
+        assert!(matches!(step, Step::Readdress(_)), "{step:?}");
+    }
+
+    #[test]
+    fn what_is_not_there_is_waited_for() {
+        let step = judged(&[], Some(&held(2, MAC)));
+        assert!(matches!(step, Step::Wait), "{step:?}");
+    }
+
+    #[test]
+    fn what_was_mended_is_told_for_some_looks() {
+        let mut watched = Watched::default();
+        let wanted = [Interface {
+            name: "eth0".to_owned(),
+            xdp: crate::model::XdpMode::Auto,
+        }];
+        watched.mended("eth0", "put back".to_owned());
+        for _ in 0..LOOKS_AFTER {
+            assert_eq!(watched.alarms("eth0").count(), 1);
+            watched.age(&wanted);
+        }
+        assert_eq!(watched.alarms("eth0").count(), 0);
+    }
+}

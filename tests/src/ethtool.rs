@@ -1,4 +1,4 @@
-//! The two ethtool settings that XDP between veths needs, by ioctl.
+//! The ethtool settings that XDP between veths needs, by ioctl.
 
 use std::{
     io,
@@ -12,6 +12,8 @@ use socket2::{Domain, Socket, Type};
 // linux/ethtool.h
 const ETHTOOL_GTXCSUM: u32 = 0x16;
 const ETHTOOL_STXCSUM: u32 = 0x17;
+const ETHTOOL_STSO: u32 = 0x1f;
+const ETHTOOL_SGSO: u32 = 0x24;
 const ETHTOOL_GGRO: u32 = 0x2b;
 const ETHTOOL_SGRO: u32 = 0x2c;
 
@@ -37,6 +39,20 @@ pub fn set_tx_checksum(interface: &str, on: bool) -> Result<()> {
 /// silently.
 pub fn set_gro(interface: &str, on: bool) -> Result<()> {
     set(interface, ETHTOOL_SGRO, on).with_context(|| format!("ethtool -K {interface} gro"))
+}
+
+/// Switches off what makes frames of several packets; called inside the namespace. Generic XDP may
+/// not be given such frames.
+pub fn set_batching_off(interface: &str) -> Result<()> {
+    for (what, command) in [
+        ("tso", ETHTOOL_STSO),
+        ("gso", ETHTOOL_SGSO),
+        ("gro", ETHTOOL_SGRO),
+    ] {
+        set(interface, command, false)
+            .with_context(|| format!("ethtool -K {interface} {what} off"))?;
+    }
+    Ok(())
 }
 
 /// Whether transmit checksum offload and generic receive offload are on.

@@ -95,6 +95,46 @@ impl Host {
         self.run(|| netlink::add_route(destination, prefix, gateway))
     }
 
+    /// The same, in the place of a route that is there.
+    pub fn reroute(
+        &self,
+        destination: impl Into<IpAddr>,
+        prefix: u8,
+        gateway: impl Into<IpAddr>,
+    ) -> Result<()> {
+        let (destination, gateway) = (destination.into(), gateway.into());
+        self.run(|| netlink::replace_route(destination, prefix, gateway))
+    }
+
+    /// Removes an interface, its addresses and its routes; a veth takes its peer along.
+    pub fn delete_link(&self, interface: &str) -> Result<()> {
+        self.run(|| netlink::delete_link(interface))
+    }
+
+    /// Gives an interface another Ethernet address.
+    pub fn set_mac(&self, interface: &str, mac: [u8; 6]) -> Result<()> {
+        self.run(|| netlink::set_mac(interface, mac))
+    }
+
+    /// Switches off, on every interface, what joins packets: generic XDP meets them one by one.
+    pub fn one_packet_a_frame(&self) -> Result<()> {
+        self.run(|| {
+            let names = netlink::link_names()?;
+            let others = names.iter().filter(|name| *name != "lo");
+            others
+                .into_iter()
+                .try_for_each(|name| ethtool::set_batching_off(name))
+        })
+    }
+
+    /// Lets the kernel notice within about two seconds that a neighbour is silent.
+    pub fn hasten_neighbours(&self, interface: &str) -> Result<()> {
+        for (key, value) in HASTY {
+            self.sysctl(&format!("net/ipv4/neigh/{interface}/{key}"), value)?;
+        }
+        Ok(())
+    }
+
     /// Sets an interface up or down.
     pub fn set_up(&self, interface: &str, up: bool) -> Result<()> {
         self.run(|| netlink::set_up(interface, up))
@@ -270,6 +310,16 @@ const QUIET: &[(&str, &str)] = &[
     ("net/ipv4/conf/default/accept_redirects", "0"),
     // Ping sockets for every group.
     ("net/ipv4/ping_group_range", "0 2147483647"),
+];
+
+/// A neighbour is believed for a second, and asked twice.
+const HASTY: &[(&str, &str)] = &[
+    ("interval_probe_time_ms", "500"),
+    ("delay_first_probe_time", "1"),
+    ("retrans_time_ms", "100"),
+    ("ucast_solicit", "1"),
+    ("mcast_solicit", "1"),
+    ("base_reachable_time_ms", "1000"),
 ];
 
 fn quiet() -> Result<()> {

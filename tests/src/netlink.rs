@@ -16,7 +16,7 @@ use rtnetlink::{
             InfoBridge, InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage, LinkXdp,
             XdpAttached,
         },
-        neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourState},
+        neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourState},
     },
 };
 use tokio::runtime::Builder;
@@ -78,6 +78,8 @@ pub struct Neighbour {
     pub mac: Option<[u8; 6]>,
     /// Its state.
     pub state: NeighbourState,
+    /// The kernel keeps it resolved (`NTF_EXT_MANAGED`).
+    pub managed: bool,
 }
 
 /// Makes a veth pair: `name` here, `peer` in the namespace behind `peer_namespace`.
@@ -111,6 +113,33 @@ pub fn enslave(port: &str, bridge: &str) -> Result<()> {
     change(LinkUnspec::new_with_index(port).controller(bridge).build())
 }
 
+/// Removes an interface; a veth takes its peer along.
+pub fn delete_link(name: &str) -> Result<()> {
+    let index = link(name)?.index;
+    with(async |handle| Ok(handle.link().del(index).execute().await?))
+        .with_context(|| format!("removing the interface {name}"))
+}
+
+/// Gives an interface another Ethernet address.
+pub fn set_mac(name: &str, mac: [u8; 6]) -> Result<()> {
+    change(
+        LinkUnspec::new_with_index(link(name)?.index)
+            .address(mac.to_vec())
+            .build(),
+    )
+    .with_context(|| format!("setting the Ethernet address of {name}"))
+}
+
+/// The names of all interfaces.
+pub fn link_names() -> Result<Vec<String>> {
+    let messages: Vec<_> =
+        with(async |handle| Ok(handle.link().get().execute().try_collect().await?))?;
+    Ok(messages
+        .iter()
+        .map(|message| describe(message).name)
+        .collect())
+}
+
 /// Sets an interface up or down.
 pub fn set_up(name: &str, up: bool) -> Result<()> {
     let builder = LinkUnspec::new_with_index(link(name)?.index);
@@ -137,6 +166,15 @@ pub fn attach_xdp(name: &str, program: BorrowedFd<'_>) -> Result<()> {
     change(message).with_context(|| format!("attaching an XDP program to {name}"))
 }
 
+/// Removes a plain attachment.
+pub fn detach_xdp(name: &str) -> Result<()> {
+    let mut message = LinkUnspec::new_with_index(link(name)?.index).build();
+    message
+        .attributes
+        .push(LinkAttribute::Xdp(vec![LinkXdp::Fd(-1)]));
+    change(message).with_context(|| format!("detaching the XDP program of {name}"))
+}
+
 /// Adds an address; an IPv6 one is usable at once where the interface does no DAD.
 pub fn add_address(interface: &str, address: IpAddr, prefix: u8) -> Result<()> {
     let index = link(interface)?.index;
@@ -159,6 +197,17 @@ pub fn add_route(destination: IpAddr, prefix: u8, gateway: IpAddr) -> Result<()>
         .build();
     with(async |handle| Ok(handle.route().add(message).execute().await?))
         .with_context(|| format!("adding a route to {destination}/{prefix} via {gateway}"))
+}
+
+/// The same, in the place of a route that is there.
+pub fn replace_route(destination: IpAddr, prefix: u8, gateway: IpAddr) -> Result<()> {
+    let message = RouteMessageBuilder::<IpAddr>::new()
+        .destination_prefix(destination, prefix)
+        .and_then(|builder| builder.gateway(gateway))
+        .context("composing a route")?
+        .build();
+    with(async |handle| Ok(handle.route().add(message).replace().execute().await?))
+        .with_context(|| format!("replacing the route to {destination}/{prefix} by {gateway}"))
 }
 
 /// Adds or replaces a permanent neighbour.
@@ -202,8 +251,12 @@ pub fn neighbours() -> Result<Vec<Neighbour>> {
     let entry = |message: rtnetlink::packet_route::neighbour::NeighbourMessage| {
         let mut address = None;
         let mut mac = None;
+        let mut managed = false;
         for attribute in &message.attributes {
             match attribute {
+                NeighbourAttribute::ExtFlags(flags) => {
+                    managed = flags.contains(NeighbourExtFlags::Managed);
+                }
                 NeighbourAttribute::Destination(found) => address = to_ip(found),
                 NeighbourAttribute::LinkLayerAddress(found) => {
                     mac = found.as_slice().try_into().ok();
@@ -216,6 +269,7 @@ pub fn neighbours() -> Result<Vec<Neighbour>> {
             address: address?,
             mac,
             state: message.header.state,
+            managed,
         })
     };
     Ok(messages.into_iter().filter_map(entry).collect())

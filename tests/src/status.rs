@@ -24,6 +24,8 @@ pub struct Status {
     pub verdicts: BTreeMap<String, u64>,
     /// Dropped packets, by reason.
     pub drops: BTreeMap<String, u64>,
+    /// What somebody should look at.
+    pub alarms: Vec<String>,
 }
 
 /// What configuration is in force.
@@ -49,8 +51,12 @@ pub struct Reload {
 pub struct Interface {
     /// Its name.
     pub name: String,
-    /// `native` or `generic`.
+    /// Its number; 0 while it is gone.
+    pub ifindex: u32,
+    /// `native`, `generic` or `none`.
     pub xdp: String,
+    /// Whether the link is up.
+    pub up: bool,
 }
 
 /// A service.
@@ -79,6 +85,8 @@ pub struct Backend {
     pub address: String,
     /// `unknown`, `up`, `down` or `none`.
     pub health: String,
+    /// `resolved`, `failed`, `unresolved` or `unreachable`.
+    pub neighbor: String,
     /// Slots of the table that are its own.
     pub slots: u64,
     /// Packets to it.
@@ -102,6 +110,21 @@ impl Status {
     pub fn web(&self) -> &Service {
         let found = self.services.iter().find(|service| service.name == "web");
         found.expect("the service `web` is not in the status")
+    }
+
+    /// An interface.
+    ///
+    /// # Panics
+    /// Where there is none of that name.
+    pub fn interface(&self, name: &str) -> &Interface {
+        let found = self.interfaces.iter().find(|one| one.name == name);
+        found.unwrap_or_else(|| panic!("the interface {name} is not in the status"))
+    }
+
+    /// Whether an alarm has all of `words` in it.
+    pub fn has_alarm(&self, words: &[&str]) -> bool {
+        let has = |alarm: &String| words.iter().all(|word| alarm.contains(word));
+        self.alarms.iter().any(has)
     }
 
     /// A backend of `web`.

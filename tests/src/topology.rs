@@ -59,6 +59,8 @@ pub struct TopologyBuilder {
     backends: u8,
     far_backend: bool,
     one_armed: bool,
+    bridged: bool,
+    one_packet_a_frame: bool,
 }
 
 /// The hosts, with a server on each backend. Dropping it removes everything.
@@ -75,6 +77,7 @@ pub struct Topology {
     /// Interfaces `back` and `far`; there where a backend is behind it.
     pub gateway: Option<Host>,
     one_armed: bool,
+    bridged: bool,
 }
 
 /// A backend: a host, its HTTP server on port 80, and its plug in the switch.
@@ -122,6 +125,18 @@ impl TopologyBuilder {
         self
     }
 
+    /// A load balancer whose interfaces are bridges, each with one port, `front-port` and so on.
+    pub fn bridged(mut self) -> Self {
+        self.bridged = true;
+        self
+    }
+
+    /// No host joins packets into larger frames: what generic XDP needs.
+    pub fn one_packet_a_frame(mut self) -> Self {
+        self.one_packet_a_frame = true;
+        self
+    }
+
     /// Host names `prefix-client` and so on, instead of unique ones.
     pub fn prefix(mut self, prefix: &str) -> Self {
         self.prefix = Some(prefix.to_owned());
@@ -147,6 +162,7 @@ impl TopologyBuilder {
             router,
             gateway: None,
             one_armed: self.one_armed,
+            bridged: self.bridged,
         };
         topology
             .connect_client_and_lb()
@@ -157,6 +173,9 @@ impl TopologyBuilder {
         if self.far_backend {
             let n = self.backends + 1;
             topology.add_far_backend(&host("gateway")?, &host(&format!("b{n}"))?, n)?;
+        }
+        if self.one_packet_a_frame {
+            topology.hosts().try_for_each(Host::one_packet_a_frame)?;
         }
         Ok(topology)
     }
@@ -170,7 +189,27 @@ impl Topology {
             backends: 3,
             far_backend: false,
             one_armed: false,
+            bridged: false,
+            one_packet_a_frame: false,
         }
+    }
+
+    /// All of them.
+    fn hosts(&self) -> impl Iterator<Item = &Host> {
+        let Self {
+            backends,
+            client,
+            lb,
+            router,
+            gateway,
+            one_armed: _,
+            bridged: _,
+        } = self;
+        let backends = backends.iter().map(|backend| &backend.host);
+        [client, lb, router]
+            .into_iter()
+            .chain(gateway)
+            .chain(backends)
     }
 
     /// The load balancer's interfaces that packets come from and go to.
@@ -211,16 +250,33 @@ impl Topology {
             ..
         } = self;
         plug(client, "eth0", CLIENT, router, "client", "front")?;
-        plug(lb, "back", LB_BACK, router, "lb-back", "back")?;
+        self.plug_lb("back")?;
         lb.forward()?;
         if *one_armed {
             lb.route(FRONT_NET, PREFIX, ROUTER_BACK)?;
             router.route(VIP_NET, PREFIX, LB_BACK)?;
         } else {
-            plug(lb, "front", LB_FRONT, router, "lb-front", "front")?;
+            self.plug_lb("front")?;
         }
         client.route(VIP_NET, PREFIX, self.way_in())?;
         client.route(BACK_NET, PREFIX, self.way_in())
+    }
+
+    /// Gives the load balancer its interface `front` or `back`: at first, or again after it was
+    /// removed.
+    pub fn plug_lb(&self, name: &str) -> Result<()> {
+        let Self { lb, router, .. } = self;
+        let address = if name == "back" { LB_BACK } else { LB_FRONT };
+        let port = format!("lb-{name}");
+        if !self.bridged {
+            return plug(lb, name, address, router, &port, name);
+        }
+        let inner = format!("{name}-port");
+        lb.join(&inner, router, &port)?;
+        router.enslave(&port, name)?;
+        lb.bridge(name)?;
+        lb.enslave(&inner, name)?;
+        address_both(lb, name, address)
     }
 
     /// The client's first hop towards the load balancer.
@@ -297,8 +353,8 @@ impl Backend {
     }
 }
 
-/// Joins `host` to a bridge of `router` and gives it its addresses.
-fn plug(
+/// Joins `host` to a bridge of `router`, by its `port`, and gives it its addresses.
+pub fn plug(
     host: &Host,
     interface: &str,
     address: Ipv4Addr,

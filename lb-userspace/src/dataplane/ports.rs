@@ -23,7 +23,7 @@ use super::{
     Error,
     maps::Maps,
     pins::{self, Pins},
-    sys::link_ifindex,
+    sys::{detach_link, link_ifindex},
 };
 use crate::model::XdpMode;
 
@@ -170,6 +170,7 @@ impl Ports {
         let Some(held) = self.by_name.get_mut(name) else {
             return Ok(());
         };
+        detach_link(&pins.link(name));
         held.link = None;
         if let Some(device) = held.device.take() {
             clear_ingress(maps, device.ifindex);

@@ -1,4 +1,4 @@
-//! The one thing about links that aya does not tell: which interface a pinned link holds.
+//! What aya does not do with links: tell which interface a pinned one holds, and detach it at once.
 
 use std::{
     ffi::CString,
@@ -12,6 +12,9 @@ use std::{
 
 /// `BPF_OBJ_GET` of `enum bpf_cmd`.
 const BPF_OBJ_GET: libc::c_long = 7;
+
+/// `BPF_LINK_DETACH`.
+const BPF_LINK_DETACH: libc::c_long = 34;
 
 /// The part of `union bpf_attr` that `BPF_OBJ_GET` reads.
 #[repr(C)]
@@ -27,6 +30,32 @@ pub(super) fn link_ifindex(pin: &Path) -> Option<u32> {
     let fd = obj_get(pin).ok()?;
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;
     ifindex(&info)
+}
+
+/// Takes the program off the interface that a pinned link holds. Without this it goes some time
+/// after the last reference to the link, which would then still be in a new one's way.
+pub(super) fn detach_link(pin: &Path) {
+    let Ok(link) = obj_get(pin) else {
+        return;
+    };
+    let fd = link.as_raw_fd();
+    // SAFETY: BPF_LINK_DETACH reads one file descriptor, the first member of union bpf_attr.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_LINK_DETACH,
+            &raw const fd,
+            size_of_val(&fd),
+        )
+    };
+    if result < 0 {
+        // Its interface is gone already, or closing it has to do.
+        log::debug!(
+            "detaching {}: {}",
+            pin.display(),
+            io::Error::last_os_error()
+        );
+    }
 }
 
 fn ifindex(fdinfo: &str) -> Option<u32> {

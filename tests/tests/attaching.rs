@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 use testbed::{
+    cli::stderr,
     config::Config,
     daemon::Daemon,
     site::{self, Site},
     topology::{Topology, TopologyBuilder},
 };
+
+const SOON: Duration = Duration::from_secs(5);
 
 fn with_mode(xdp: &'static str) -> impl FnOnce(&mut Config) {
     move |config| config.interfaces.iter_mut().for_each(|one| one.xdp = xdp)
@@ -94,7 +97,57 @@ fn auto_is_native_where_the_driver_has_it() -> Result<()> {
         let mut interfaces = status.interfaces.iter();
         interfaces.all(|one| one.up && one.xdp == "native")
     };
-    site.daemon
-        .wait_until("native mode", Duration::from_secs(2), up)?;
+    site.daemon.wait_until("native mode", SOON, up)?;
     Ok(())
+}
+
+#[test]
+fn a_reload_changes_the_mode_and_a_mode_that_is_refused_changes_nothing() -> Result<()> {
+    let Some(mut site) = Site::build(&network(), with_mode("native"))? else {
+        return Ok(());
+    };
+    site.daemon.set_config(with_mode("generic"))?;
+    let output = site.daemon.reload()?;
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    serves_in_generic_mode(&site)?;
+    site.daemon.set_config(with_mode("auto"))?;
+    let output = site.daemon.reload()?;
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let modes = modes(&site)?;
+    assert!(modes.iter().all(|mode| mode == "native"), "{modes:?}");
+    Ok(())
+}
+
+#[test]
+fn native_mode_refused_by_a_reload_leaves_generic_mode_in_force() -> Result<()> {
+    let Some(mut site) = Site::build(&network().bridged(), with_mode("generic"))? else {
+        return Ok(());
+    };
+    site.daemon.set_config(with_mode("native"))?;
+    let output = site.daemon.reload()?;
+    assert_ne!(output.status.code(), Some(0));
+    let said = stderr(&output);
+    assert!(said.contains("has no native XDP"), "{said}");
+    site.daemon.wait_until("generic mode", SOON, |status| {
+        let mut interfaces = status.interfaces.iter();
+        interfaces.all(|one| one.xdp == "generic") && status.alarms.is_empty()
+    })?;
+    serves_in_generic_mode(&site)
+}
+
+#[test]
+fn a_successor_attaches_in_the_mode_that_its_file_says() -> Result<()> {
+    let Some(mut site) = Site::build(&network(), with_mode("native"))? else {
+        return Ok(());
+    };
+    site.daemon.kill9();
+    site.daemon.set_config(with_mode("generic"))?;
+    site.daemon.restart()?;
+    site.daemon.wait_until_all_up()?;
+    serves_in_generic_mode(&site)
+}
+
+fn modes(site: &Site) -> Result<Vec<String>> {
+    let status = site.daemon.status()?;
+    Ok(status.interfaces.into_iter().map(|one| one.xdp).collect())
 }

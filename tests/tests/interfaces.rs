@@ -175,6 +175,24 @@ fn the_interface_to_the_backends_comes_back_as_another() -> Result<()> {
 }
 
 #[test]
+fn an_interface_made_anew_while_no_daemon_runs_is_attached_to_by_the_next() -> Result<()> {
+    let Some(mut site) = Site::start()? else {
+        return Ok(());
+    };
+    site.daemon.kill9();
+    site.topology.lb.delete_link("back")?;
+    site.topology.plug_lb("back")?;
+    forget_the_old_one(&site)?;
+    site.daemon.restart()?;
+    site.daemon.wait_until("all to serve", SOON, |status| {
+        is_attached(status, "back") && status.all_up() && status.alarms.is_empty()
+    })?;
+    let report = site.get_many(60)?;
+    assert_eq!(report.answered.len(), 3, "{report}");
+    Ok(())
+}
+
+#[test]
 fn an_interface_made_after_the_start_is_attached_to_by_a_reload() -> Result<()> {
     let Some(mut site) = Site::build(&Topology::builder().backends(1), |_| {})? else {
         return Ok(());

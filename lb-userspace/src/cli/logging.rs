@@ -8,9 +8,12 @@ use std::{
 use env_logger::{Builder, Env};
 use log::Level;
 
+/// The netlink library warns of each answer that a stopped task no longer waits for.
+const DEFAULT: &str = "info,netlink_proto=error";
+
 /// Starts logging. To be called once, by what runs for long.
 pub(super) fn start() {
-    let mut builder = Builder::from_env(Env::default().default_filter_or("info"));
+    let mut builder = Builder::from_env(Env::default().default_filter_or(DEFAULT));
     if goes_to_journal() {
         // The journal has its own time and reads the priority from the line: sd-daemon(3).
         builder

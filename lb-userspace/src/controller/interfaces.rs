@@ -11,7 +11,7 @@ use super::{Error, state::Controller};
 use crate::{
     dataplane::Device,
     model::{Interface, XdpMode},
-    neighbor::{self, Link},
+    neighbor::{self, AttachMode, Link},
 };
 
 /// A configured interface that exists.
@@ -70,6 +70,62 @@ impl Controller {
         self.dataplane.assign_port(device)?;
         self.dataplane.attach(device, *mode)?;
         Ok(())
+    }
+
+    /// Attaches to what is new, and again where the mode is to be another. After an error, what was
+    /// there before is attached to as it was at the next look.
+    pub(super) fn attach_all(&mut self, devices: &[Configured]) -> Result<(), Error> {
+        for configured in devices {
+            let Configured { device, mode } = configured;
+            let known = self.dataplane.device(&device.name).is_some();
+            let before = self.model.interfaces.iter().find(|i| i.name == device.name);
+            let changes = before.is_some_and(|before| before.xdp != *mode)
+                && !self.running_mode(device).is_some_and(|running| {
+                    matches!(
+                        (mode, running),
+                        (XdpMode::Auto | XdpMode::Native, AttachMode::Native)
+                            | (XdpMode::Generic, AttachMode::Generic)
+                    )
+                });
+            if known && !changes {
+                continue;
+            }
+            if known {
+                self.dataplane.lose(&device.name)?;
+            }
+            if let Err(error) = self.attach(configured) {
+                self.dataplane.lose(&device.name)?;
+                self.watched.due = true;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// An earlier daemon may have attached in a mode that is not allowed any more.
+    pub(super) async fn correct_modes(&mut self, devices: &[Configured]) -> Result<(), Error> {
+        let wrong = |configured: &&Configured| {
+            matches!(
+                (configured.mode, self.running_mode(&configured.device)),
+                (XdpMode::Generic, Some(AttachMode::Native))
+                    | (XdpMode::Native, Some(AttachMode::Generic))
+            )
+        };
+        let wrong: Vec<_> = devices.iter().filter(wrong).collect();
+        for configured in &wrong {
+            let Configured { device, mode } = configured;
+            log::info!("interface {}: now in {mode} mode", device.name);
+            self.dataplane.lose(&device.name)?;
+            self.attach(configured)?;
+        }
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        self.verify_attached().await
+    }
+
+    fn running_mode(&self, device: &Device) -> Option<AttachMode> {
+        Some(self.links.get(&device.ifindex)?.xdp?.mode)
     }
 
     /// Checks with the kernel that every interface runs our program, and notes how.

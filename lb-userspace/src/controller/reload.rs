@@ -82,14 +82,10 @@ impl Controller {
             ..after
         })?;
         let old_names = self.dataplane.interfaces();
-        for configured in &devices {
-            if self.dataplane.device(&configured.device.name).is_none()
-                && let Err(error) = self.attach(configured)
-            {
-                self.detach_all_but(&old_names)?;
-                self.load_with(before)?;
-                return Err(error);
-            }
+        if let Err(error) = self.attach_all(&devices) {
+            self.detach_all_but(&old_names)?;
+            self.load_with(before)?;
+            return Err(error);
         }
         let old = mem::replace(&mut self.model, model);
         self.watch();
@@ -204,6 +200,13 @@ fn changes(old: &Model, new: &Model) -> Vec<String> {
             .any(|other| other.name == interface.name)
         {
             lines.push(format!("interface {} detached", interface.name));
+        }
+        if new
+            .interfaces
+            .iter()
+            .any(|other| other.name == interface.name && other.xdp != interface.xdp)
+        {
+            lines.push(format!("interface {} changed", interface.name));
         }
     }
     for interface in &new.interfaces {

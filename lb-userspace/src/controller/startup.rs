@@ -137,6 +137,7 @@ impl Controller {
         let names: BTreeSet<_> = devices.iter().map(|c| c.device.name.clone()).collect();
         self.dataplane.forget_other_links(&names)?;
         self.verify_attached().await?;
+        self.correct_modes(devices).await?;
         self.send_punts();
         self.watch();
         Ok(())

@@ -19,6 +19,8 @@ use lb_common::abi::{
     port::{INGRESS_ROWS, Ingress, MAX_PORTS, Port, ingress_row},
 };
 
+use nix::net::if_::if_indextoname;
+
 use super::{
     Error,
     maps::Maps,
@@ -116,13 +118,15 @@ impl Ports {
             return Ok(held.port);
         }
         let taken: BTreeSet<u16> = self.by_name.values().map(|held| held.port).collect();
-        let with = |ifindex: u32| {
+        let with = |wanted: &dyn Fn(u32) -> bool| {
             (0..MAX_PORTS as u16)
                 .filter(|port| !taken.contains(port))
-                .find(|port| maps.ports.read(u32::from(*port)).ifindex == ifindex)
+                .find(|port| wanted(maps.ports.read(u32::from(*port)).ifindex))
         };
-        with(device.ifindex)
-            .or_else(|| with(0))
+        with(&|ifindex| ifindex == device.ifindex)
+            .or_else(|| with(&|ifindex| ifindex == 0))
+            // Left by an earlier daemon, of an interface that went while none ran.
+            .or_else(|| with(&|ifindex| if_indextoname(ifindex).is_err()))
             .ok_or(Error::TooManyPorts { limit: MAX_PORTS })
     }
 

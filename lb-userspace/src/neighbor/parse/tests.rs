@@ -220,3 +220,19 @@ fn a_notification_without_a_destination_is_about_the_default_route() {
     message.header.address_family = AddressFamily::Mpls;
     assert_eq!(prefix(&message), None);
 }
+
+#[test]
+fn a_link_tells_its_kind_and_what_it_belongs_to() {
+    let mut message = link_message();
+    message.attributes.extend([
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vlan)]),
+        LinkAttribute::Link(2),
+        LinkAttribute::Controller(9),
+    ]);
+    let parsed = link(&message).expect("a link");
+    assert_eq!(parsed.kind.as_deref(), Some("vlan"));
+    assert_eq!((parsed.parent, parsed.controller), (Some(2), Some(9)));
+    // The number is another namespace's.
+    message.attributes.push(LinkAttribute::LinkNetNsId(0));
+    assert_eq!(link(&message).and_then(|link| link.parent), None);
+}

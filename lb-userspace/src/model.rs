@@ -179,6 +179,19 @@ pub struct HealthCheck {
 pub enum Probe {
     /// A TCP connection is accepted.
     Tcp,
+    /// A GET is answered with an expected status.
+    Http(HttpProbe),
+}
+
+/// What an HTTP health check asks, and which answers pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpProbe {
+    /// Path and query of the request, from its `/` on.
+    pub path: String,
+    /// The `Host` header; `None`: address and port that the probe goes to.
+    pub host: Option<String>,
+    /// Status codes that pass; at least one, 200 to 599.
+    pub expect_status: Vec<u16>,
 }
 
 /// What is known of a backend's health.

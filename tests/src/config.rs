@@ -71,6 +71,10 @@ pub struct Service {
 pub struct Health {
     #[serde(rename = "type")]
     pub kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expect_status: Vec<u16>,
     #[serde(serialize_with = "milliseconds")]
     pub interval: Duration,
     #[serde(serialize_with = "milliseconds")]
@@ -152,10 +156,22 @@ impl Health {
         let every = Duration::from_millis(200);
         Self {
             kind: "tcp",
+            path: None,
+            expect_status: Vec::new(),
             interval: every,
             timeout: every,
             rise: 2,
             fall: 2,
+        }
+    }
+
+    /// The same, by HTTP.
+    pub fn quick_http(path: &str, expect_status: &[u16]) -> Self {
+        Self {
+            kind: "http",
+            path: Some(path.to_owned()),
+            expect_status: expect_status.to_vec(),
+            ..Self::quick()
         }
     }
 

@@ -95,6 +95,21 @@ pub struct Backend {
     pub bytes: u64,
     /// SYNs to it.
     pub new_flows: u64,
+    /// How its last health check went, if there was one.
+    pub last_check: Option<LastCheck>,
+}
+
+/// A health check.
+#[derive(Clone, Debug, Deserialize)]
+pub struct LastCheck {
+    /// It passed.
+    pub ok: bool,
+    /// When, as RFC 3339 writes it.
+    pub at: String,
+    /// How long it took.
+    pub duration_ms: f64,
+    /// Why it did not pass, or what passed.
+    pub reason: String,
 }
 
 impl Status {
@@ -173,6 +188,11 @@ impl Backend {
     /// Up, with slots.
     pub fn serves(&self) -> bool {
         self.health == "up" && self.slots > 0
+    }
+
+    /// Why the last health check ended as it did; empty where there was none.
+    pub fn reason(&self) -> &str {
+        self.last_check.as_ref().map_or("", |last| &last.reason)
     }
 
     /// Down, without slots.

@@ -86,6 +86,9 @@ pub(super) struct RawService {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawHealth {
     pub(super) r#type: Field<String>,
+    pub(super) path: Field<String>,
+    pub(super) host: Field<String>,
+    pub(super) expect_status: Field<Vec<Spanned<i64>>>,
     pub(super) interval: Field<DurationText>,
     pub(super) timeout: Field<DurationText>,
     pub(super) rise: Field<i64>,

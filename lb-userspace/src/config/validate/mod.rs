@@ -7,6 +7,7 @@ mod across;
 mod address;
 mod daemon;
 mod health;
+mod http;
 mod interface;
 mod limits;
 mod prime;

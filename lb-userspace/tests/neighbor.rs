@@ -252,6 +252,20 @@ fn links_are_listed() {
 }
 
 #[test]
+fn a_link_tells_its_kind_and_its_parent() {
+    Bed::run(|bed| async move {
+        bed.near("link add link near name above type macvlan");
+        let links = neighbor::links().await.expect("listing links");
+        let of = |name: &str| links.iter().find(|link| link.name == name);
+        let (near, above) = (of(NEAR).expect("near"), of("above").expect("above"));
+        assert_eq!(near.kind.as_deref(), Some("veth"));
+        assert_eq!(near.parent, None, "its peer is in another namespace");
+        assert_eq!(above.kind.as_deref(), Some("macvlan"));
+        assert_eq!(above.parent, Some(near.ifindex));
+    });
+}
+
+#[test]
 fn forgetting_deletes_what_was_installed_and_nothing_else() {
     Bed::run(|bed| async move {
         bed.near("neigh add 10.99.1.50 lladdr 02:00:00:00:00:50 dev near nud permanent");

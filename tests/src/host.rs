@@ -312,9 +312,9 @@ const QUIET: &[(&str, &str)] = &[
     ("net/ipv4/ping_group_range", "0 2147483647"),
 ];
 
-/// A neighbour is believed for a second, and asked twice.
+/// A neighbour is believed for a second, and asked twice. What is managed is looked at every 5 s: that
+/// interval belongs to the whole host.
 const HASTY: &[(&str, &str)] = &[
-    ("interval_probe_time_ms", "500"),
     ("delay_first_probe_time", "1"),
     ("retrans_time_ms", "100"),
     ("ucast_solicit", "1"),

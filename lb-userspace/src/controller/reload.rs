@@ -103,9 +103,9 @@ impl Controller {
             .map(|i| i.name.clone())
             .collect();
         self.detach_all_but(&names)?;
-        self.load_with(after)?;
-        self.tend_interfaces().await;
-        Ok(())
+        // The status is to tell what is attached now, and how.
+        self.watched.due = true;
+        self.load_with(after)
     }
 
     fn load_with(&mut self, settings: Settings) -> Result<(), Error> {

@@ -59,14 +59,10 @@ impl Watched {
     }
 
     fn mended(&mut self, name: &str, text: String) {
-        log::warn!("{text}");
         self.mended.insert(name.to_owned(), (text, LOOKS_AFTER));
     }
 
     fn wrong(&mut self, name: &str, text: String) {
-        if self.wrong.get(name) != Some(&text) {
-            log::error!("{text}");
-        }
         self.wrong.insert(name.to_owned(), text);
     }
 
@@ -143,15 +139,12 @@ impl Controller {
             let device = device.clone();
             controller.attach(&Configured { device, mode: *xdp })
         };
-        let lost = self.dataplane.device(name).is_some();
         let done = match step {
             Step::Nothing => Ok(()),
-            Step::Wait if lost => {
-                self.watched.wrong(name, gone(name));
+            Step::Wait => {
                 self.lose(name);
-                return;
+                return self.watched.wrong(name, gone(name));
             }
-            Step::Wait => return self.watched.wrong(name, gone(name)),
             Step::Refuse(error) => {
                 self.lose(name);
                 Err(error)

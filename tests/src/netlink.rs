@@ -10,11 +10,11 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use futures::TryStreamExt;
 use rtnetlink::{
-    Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
+    Handle, LinkBridge, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
     packet_route::{
         link::{
             InfoBridge, InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage, LinkXdp,
-            XdpAttached,
+            MacVlanMode, XdpAttached,
         },
         neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourState},
     },
@@ -105,6 +105,14 @@ pub fn add_bridge(name: &str) -> Result<()> {
         .build();
     with(async |handle| Ok(handle.link().add(message).execute().await?))
         .with_context(|| format!("adding the bridge {name}"))
+}
+
+/// Makes a macvlan in private mode above `parent`.
+pub fn add_macvlan(name: &str, parent: &str) -> Result<()> {
+    let parent = link(parent)?.index;
+    let message = LinkMacVlan::new(name, parent, MacVlanMode::Private).build();
+    with(async |handle| Ok(handle.link().add(message).execute().await?))
+        .with_context(|| format!("adding the macvlan {name}"))
 }
 
 /// Makes `port` a port of `bridge`.

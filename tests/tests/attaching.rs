@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 use testbed::{
     cli::stderr,
-    config::Config,
+    config::{Config, Interface},
     daemon::Daemon,
+    netlink,
     site::{self, Site},
     topology::{Topology, TopologyBuilder},
 };
@@ -84,6 +85,28 @@ fn native_mode_on_a_bridge_is_refused() -> Result<()> {
     );
     assert_eq!(site::programs(&topology)?, [None, None]);
     assert!(!daemon.pins().exists());
+    Ok(())
+}
+
+#[test]
+fn a_macvlan_is_attached_to_in_generic_mode() -> Result<()> {
+    let network = Topology::builder().backends(1);
+    let Some(mut site) = Site::build(&network, |_| {})? else {
+        return Ok(());
+    };
+    let lb = site.topology.lb.clone();
+    lb.run(|| netlink::add_macvlan("above", "front"))?;
+    lb.set_up("above", true)?;
+    site.daemon.set_config(|config| {
+        config.interfaces.push(Interface {
+            name: "above".to_owned(),
+            xdp: "auto",
+        });
+    })?;
+    let output = site.daemon.reload()?;
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(modes(&site)?, ["native", "native", "generic"]);
+    site.get_many(10)?;
     Ok(())
 }
 

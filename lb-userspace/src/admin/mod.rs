@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 pub use client::{Client, ClientError};
 pub use command::{Command, Refusal, RefusalKind, ReloadReport, TraceLine, TraceOptions};
-pub use server::{BindError, Bound, bind, remove_stale};
+pub use server::{BindError, Bound, bind, check, remove_stale};
 pub use status::Status;
 
 /// The instance's name where nobody gives another.

@@ -101,6 +101,14 @@ pub async fn bind(path: impl Into<PathBuf>) -> Result<Bound, BindError> {
     })
 }
 
+/// Whether [`bind`] would do; leaves no socket. For finding out before anything else is begun.
+///
+/// # Errors
+/// As [`bind`].
+pub async fn check(path: &Path) -> Result<(), BindError> {
+    socket::check(path).await
+}
+
 /// Removes the socket that a dead daemon left at `path`, if there is one; says whether.
 ///
 /// # Errors

@@ -31,38 +31,74 @@ pub(super) struct SocketFile {
 
 /// Listens at `path`. What a dead daemon left there is replaced, a live one is not.
 pub(super) async fn listen(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
-    let failed = |source| BindError::Failed {
-        path: path.to_owned(),
-        source,
-    };
-    check_length(path).map_err(failed)?;
+    let Draft {
+        listener,
+        path: draft,
+    } = draft(path).await?;
+    // Moved to its place: whoever finds it finds it listening, with its mode, and a stale one is
+    // replaced in the same step.
+    let moved = fs::metadata(&draft).and_then(|made| {
+        fs::rename(&draft, path)?;
+        Ok(SocketFile {
+            path: path.to_owned(),
+            device: made.dev(),
+            inode: made.ino(),
+        })
+    });
+    match moved {
+        Ok(file) => Ok((listener, file)),
+        Err(source) => {
+            let _ = fs::remove_file(&draft);
+            Err(failed(path)(source))
+        }
+    }
+}
+
+/// Whether [`listen`] would do, without leaving a socket: only its folder.
+pub(super) async fn check(path: &Path) -> Result<(), BindError> {
+    let Draft {
+        listener: _,
+        path: draft,
+    } = draft(path).await?;
+    fs::remove_file(draft).map_err(failed(path))
+}
+
+/// A socket that listens beside the place where it will be.
+struct Draft {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+async fn draft(path: &Path) -> Result<Draft, BindError> {
+    check_length(path).map_err(failed(path))?;
     if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
         DirBuilder::new()
             .recursive(true)
             .mode(0o755)
             .create(folder)
-            .map_err(failed)?;
+            .map_err(failed(path))?;
     }
     refuse_what_is_in_use(path).await?;
-
-    // Made beside its place and moved there: whoever finds it finds it listening, with its mode,
-    // and a stale one is replaced in the same step.
     let draft = draft_of(path);
-    check_length(&draft).map_err(failed)?;
-    let made = make(&draft).and_then(|listener| {
-        let made = fs::metadata(&draft)?;
-        fs::rename(&draft, path)?;
-        let file = SocketFile {
-            path: path.to_owned(),
-            device: made.dev(),
-            inode: made.ino(),
-        };
-        Ok((listener, file))
-    });
-    made.map_err(|source| {
-        let _ = fs::remove_file(&draft);
-        failed(source)
-    })
+    check_length(&draft).map_err(failed(path))?;
+    match make(&draft) {
+        Ok(listener) => Ok(Draft {
+            listener,
+            path: draft,
+        }),
+        Err(source) => {
+            let _ = fs::remove_file(&draft);
+            Err(failed(path)(source))
+        }
+    }
+}
+
+fn failed(path: &Path) -> impl Fn(io::Error) -> BindError {
+    let path = path.to_owned();
+    move |source| BindError::Failed {
+        path: path.clone(),
+        source,
+    }
 }
 
 /// Removes the socket that a dead daemon left at `path`, if there is one; says whether.
@@ -79,13 +115,9 @@ pub(super) async fn remove_stale(path: &Path) -> Result<bool, BindError> {
 }
 
 async fn refuse_what_is_in_use(path: &Path) -> Result<(), BindError> {
-    let failed = |source| BindError::Failed {
-        path: path.to_owned(),
-        source,
-    };
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(failed(path)(error)),
         Ok(found) if !found.file_type().is_socket() => {
             return Err(BindError::NotASocket(path.to_owned()));
         }

@@ -108,7 +108,7 @@ pub fn main() -> ExitCode {
         Command::Version => version::run(&global),
     };
     let exit = outcome.unwrap_or_else(|error| {
-        output::complain(format_args!("sluice: {error:#}"));
+        output::complain(format_args!("sluice: {}", output::causes(&error)));
         Exit::Failed
     });
     ExitCode::from(exit)

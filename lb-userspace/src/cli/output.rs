@@ -18,6 +18,20 @@ pub(super) enum Reader {
     Gone,
 }
 
+/// An error and what caused it, each said once: many an error quotes its cause.
+pub(super) fn causes(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if line.is_empty() {
+            line = cause;
+        } else if !line.ends_with(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
+}
+
 /// Prints to standard output and ends the line.
 pub(super) fn print(text: impl Display) -> anyhow::Result<()> {
     let mut text = text.to_string();
@@ -98,5 +112,22 @@ mod tests {
     async fn a_file_has_no_reader() {
         let file = tempfile::tempfile().unwrap();
         assert!(wait_for_hangup(&file).await.is_err());
+    }
+
+    #[test]
+    fn a_cause_that_is_quoted_already_is_not_repeated() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{doing}: {source}")]
+        struct Quoting {
+            doing: &'static str,
+            source: io::Error,
+        }
+        let quoting = |doing| Quoting {
+            doing,
+            source: io::Error::other("no"),
+        };
+        assert_eq!(causes(&quoting("asking").into()), "asking: no");
+        let error = anyhow::Error::new(quoting("asking")).context("beginning");
+        assert_eq!(causes(&error), "beginning: asking: no");
     }
 }

@@ -14,7 +14,7 @@ use super::{
     state::{Controller, Source},
 };
 use crate::{
-    config,
+    admin, config,
     dataplane::{self, Dataplane},
     health,
     model::{Interface, XdpMode},
@@ -112,6 +112,11 @@ pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Resu
         }
     };
     controller.resolver = Some(resolver);
+    // Made only once packets are handled; that it can be is found out before the first one is.
+    if let Err(error) = admin::check(controller.admin_socket()).await {
+        controller.abandon().await;
+        return Err(error.into());
+    }
     if let Err(error) = controller.bring_up(&devices).await {
         controller.abandon().await;
         return Err(error);

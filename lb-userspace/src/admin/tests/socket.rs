@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::*;
-use crate::admin::{BindError, ClientError};
+use crate::admin::{BindError, ClientError, check};
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = TempDir::new().unwrap();
@@ -42,6 +42,25 @@ async fn it_leaves_with_the_daemon_and_nothing_stays_beside_it() {
     let (commands, _received) = mpsc::channel(1);
     in_time(bound.serve(commands, async {})).await;
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn whether_it_can_be_made_is_found_out_without_making_it() {
+    let (folder, socket) = folder();
+    check(&socket).await.unwrap();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    // What a dead daemon left stays until it is replaced, what a live one listens at always.
+    drop(BlockingListener::bind(&socket).unwrap());
+    check(&socket).await.unwrap();
+    assert!(socket.exists());
+    let bound = bind(&socket).await.unwrap();
+    let refused = check(&socket).await.unwrap_err();
+    assert!(matches!(refused, BindError::InUse(_)), "{refused}");
+    drop(bound);
+    let below = folder.path().join("file/admin.sock");
+    fs::write(folder.path().join("file"), "").unwrap();
+    let refused = check(&below).await.unwrap_err();
+    assert!(matches!(refused, BindError::Failed { .. }), "{refused}");
 }
 
 #[tokio::test]

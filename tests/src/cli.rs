@@ -1,6 +1,9 @@
 //! The `sluice` command, aimed at one instance.
 
-use std::process::{Command, Output};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
 
 use anyhow::{Context, Result, bail};
 
@@ -15,6 +18,7 @@ const UNHEALTHY: i32 = 3;
 pub struct Cli {
     instance: String,
     host: Option<Host>,
+    socket: Option<PathBuf>,
 }
 
 impl Cli {
@@ -23,6 +27,7 @@ impl Cli {
         Self {
             instance: instance.to_owned(),
             host: None,
+            socket: None,
         }
     }
 
@@ -31,7 +36,14 @@ impl Cli {
         Self {
             instance: instance.to_owned(),
             host: Some(host.clone()),
+            socket: None,
         }
+    }
+
+    /// Talks to a socket that is not where the instance's would be.
+    pub fn through(mut self, socket: &Path) -> Self {
+        self.socket = Some(socket.to_owned());
+        self
     }
 
     /// The command, to be started by the caller.
@@ -42,10 +54,11 @@ impl Cli {
             None => Command::new(program),
         };
         forget_environment(&mut command);
-        command
-            .arg("--instance")
-            .arg(&self.instance)
-            .args(arguments);
+        command.arg("--instance").arg(&self.instance);
+        if let Some(socket) = &self.socket {
+            command.arg("--socket").arg(socket);
+        }
+        command.args(arguments);
         Ok(command)
     }
 

@@ -1,8 +1,9 @@
 //! The real `sluice run`, inside the load balancer's host.
 
 use std::{
-    fs::{self, File},
-    os::unix::process::ExitStatusExt,
+    ffi::OsString,
+    fs::{self, File, Permissions},
+    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -15,8 +16,9 @@ use tempfile::TempDir;
 
 use crate::{
     cli::{Cli, forget_environment},
-    config::Config,
+    config::{Config, DaemonSection},
     host::Host,
+    ordinary::Ordinary,
     poll,
     process::Process,
     programs,
@@ -35,6 +37,7 @@ pub struct Daemon {
     config: Config,
     folder: Folder,
     lives: AtomicU32,
+    launcher: Vec<OsString>,
 }
 
 /// Where configuration and logs are.
@@ -73,6 +76,7 @@ impl Daemon {
             config,
             folder,
             lives: AtomicU32::new(0),
+            launcher: Vec::new(),
         };
         daemon.write_config()?;
         Ok(daemon)
@@ -94,6 +98,13 @@ impl Daemon {
         self.folder().join("sluice.toml")
     }
 
+    /// Starts it as another user from now on, who may read its configuration.
+    pub fn run_as(&mut self, user: &Ordinary) -> Result<()> {
+        self.launcher = user.launcher();
+        fs::set_permissions(self.folder(), Permissions::from_mode(0o755))?;
+        Ok(())
+    }
+
     /// Its admin socket.
     pub fn socket(&self) -> &Path {
         &self.config.daemon.admin_socket
@@ -101,7 +112,10 @@ impl Daemon {
 
     /// Its pins.
     pub fn pins(&self) -> PathBuf {
-        Path::new(sweep::PINS).join(&self.config.daemon.instance)
+        let DaemonSection {
+            bpffs, instance, ..
+        } = &self.config.daemon;
+        bpffs.join("sluice").join(instance)
     }
 
     /// Its process, while it runs.
@@ -111,7 +125,7 @@ impl Daemon {
 
     /// The command line, aimed at this daemon and run inside its host.
     pub fn cli(&self) -> Cli {
-        Cli::inside(&self.config.daemon.instance, &self.host)
+        Cli::inside(&self.config.daemon.instance, &self.host).through(self.socket())
     }
 
     /// What `sluice status` says.
@@ -232,7 +246,14 @@ impl Daemon {
     }
 
     fn command(&self) -> Result<Command> {
-        let mut command = self.host.command(programs::sluice()?);
+        let mut command = match self.launcher.split_first() {
+            None => self.host.command(programs::sluice()?),
+            Some((program, arguments)) => {
+                let mut command = self.host.command(program);
+                command.args(arguments);
+                command
+            }
+        };
         forget_environment(&mut command);
         command
             .arg("run")
@@ -274,7 +295,8 @@ impl Drop for Daemon {
             let _ = process.wait(Duration::from_secs(5));
         }
         if self.pins().exists() {
-            let _ = self.cli().run(&["detach"]);
+            let bpffs = self.config.daemon.bpffs.to_string_lossy();
+            let _ = self.cli().run(&["detach", "--bpffs", &bpffs]);
         }
         sweep::remove_instance(&self.config.daemon.instance);
     }

@@ -18,6 +18,7 @@ pub mod load;
 pub mod netlink;
 pub mod netns;
 pub mod packets;
+pub mod ordinary;
 pub mod poll;
 pub mod process;
 pub mod programs;

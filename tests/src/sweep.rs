@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, Result};
 use nix::{
     errno::Errno,
-    mount::{MsFlags, mount},
+    mount::{MntFlags, MsFlags, mount, umount2},
     sys::{
         signal::kill,
         statfs::{BPF_FS_MAGIC, statfs},
@@ -33,6 +33,9 @@ pub const RUN: &str = "/run/sluice";
 
 /// Where the BPF file system is mounted.
 pub const BPFFS: &str = "/sys/fs/bpf";
+
+/// The name, inside a temporary folder, of a BPF file system that only one daemon uses.
+pub const OWN_BPFFS: &str = "bpf";
 const PREFIX: &str = "slt-";
 
 /// A name nobody else has: `slt-<pid>-<n>`; fits an instance and starts a namespace's name.
@@ -77,6 +80,8 @@ pub fn sweep() {
     }
     for folder in [PathBuf::from(PINS), PathBuf::from(RUN), env::temp_dir()] {
         for name in names_in(&folder).iter().filter(|name| is_orphan(name)) {
+            // Where there is none, there is nothing to unmount.
+            let _ = umount2(&folder.join(name).join(OWN_BPFFS), MntFlags::MNT_DETACH);
             remove_folder(&folder.join(name));
         }
     }

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::{DEFAULT_CONFIG, Exit, Global, logging, output};
 use crate::{
+    config,
     controller::{self, Options},
     model,
 };
@@ -45,7 +46,16 @@ pub(super) fn run(args: Run, global: Global) -> anyhow::Result<Exit> {
         .thread_name("sluice")
         .build()
         .context("starting the runtime")?;
-    let outcome = runtime.block_on(controller::run(options));
+    let starter = starter(&options);
+    let ready = || {
+        // Nobody may be reading; the daemon runs all the same.
+        if let Some(text) = starter
+            && let Err(error) = output::print(text.trim_end())
+        {
+            log::debug!("printing a configuration to begin with: {error}");
+        }
+    };
+    let outcome = runtime.block_on(controller::run(options, ready));
     runtime.shutdown_timeout(GRACE);
     match outcome {
         Ok(()) => Ok(Exit::Done),
@@ -75,6 +85,12 @@ fn options(args: Run, global: Global) -> Options {
         instance,
         socket,
     }
+}
+
+/// Without a configuration: one to begin with.
+fn starter(options: &Options) -> Option<String> {
+    let first = options.interfaces.first()?;
+    options.config.is_none().then(|| config::starter(first))
 }
 
 impl From<XdpMode> for model::XdpMode {
@@ -113,6 +129,17 @@ mod tests {
             config("sluice run --interface eth0 --config a.toml"),
             Some("a.toml".into())
         );
+    }
+
+    #[test]
+    fn a_configuration_to_begin_with_is_there_for_who_has_none() {
+        let text = starter(&parsed("sluice run --interface eth7")).unwrap();
+        assert!(text.contains("name = \"eth7\""), "{text}");
+        assert_eq!(
+            starter(&parsed("sluice run --interface e --config f")),
+            None
+        );
+        assert_eq!(starter(&parsed("sluice run")), None);
     }
 
     #[test]

@@ -160,12 +160,13 @@ impl Inbox {
     }
 }
 
-/// Runs the daemon until SIGTERM or SIGINT.
+/// Runs the daemon until SIGTERM or SIGINT; calls `ready` once packets are handled and the admin
+/// socket is there.
 ///
 /// # Errors
 /// Any [`Error`] of starting; nothing is left attached or pinned that was not before. Later
 /// troubles are logged and shown in the status, and the data path goes on.
-pub async fn run(options: Options) -> Result<(), Error> {
+pub async fn run(options: Options, ready: impl FnOnce()) -> Result<(), Error> {
     let io = |doing| move |source| Error::Io { doing, source };
     let (trace_end, trace_ended) = mpsc::channel(1);
     let (command_sender, commands) = mpsc::channel(64);
@@ -197,6 +198,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
         let _dropped_counts_too = stopped.await;
     }));
     controller.announce();
+    ready();
 
     while controller.handle_batch(&mut inbox).await {}
 

@@ -14,7 +14,9 @@ use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use testbed::{
     config::{Config, Interface},
     daemon::{Daemon, Ended},
-    netlink, programs,
+    netlink,
+    ordinary::Ordinary,
+    programs,
     site::{self, Site},
     sweep,
     topology::Topology,
@@ -133,6 +135,64 @@ fn a_configuration_that_is_not_there_is_refused() -> Result<()> {
     );
     assert!(line.contains(&*path.to_string_lossy()), "{line}");
     assert_nothing_left(&topology, &daemon)
+}
+
+#[test]
+fn a_folder_that_is_no_bpf_file_system_is_refused() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().to_string_lossy().into_owned();
+    for bpffs in [folder.path().to_owned(), folder.path().join("nowhere")] {
+        let Some((daemon, topology)) = prepare(|config| config.daemon.bpffs = bpffs)? else {
+            return Ok(());
+        };
+        refuses(
+            &daemon,
+            1,
+            &[&path, "not a BPF file system", "mount -t bpf"],
+        )?;
+        assert_nothing_left(&topology, &daemon)?;
+    }
+    assert_eq!(sweep::files_below(folder.path()).len(), 0);
+    Ok(())
+}
+
+#[test]
+fn a_read_only_bpf_file_system_is_refused() -> Result<()> {
+    if !sweep::ready() {
+        return Ok(());
+    }
+    let owner = Ordinary::with(&[])?;
+    owner.freeze_bpffs()?;
+    let Some((daemon, topology)) = prepare(|config| config.daemon.bpffs = owner.bpffs())? else {
+        return Ok(());
+    };
+    let place = owner.bpffs().join("sluice");
+    refuses(
+        &daemon,
+        1,
+        &[&place.to_string_lossy(), "Read-only file system"],
+    )?;
+    assert_nothing_left(&topology, &daemon)
+}
+
+#[test]
+fn an_admin_socket_that_cannot_be_made_is_refused() -> Result<()> {
+    let file = tempfile::NamedTempFile::new()?;
+    for socket in [
+        file.path().join("below/a/file.sock"),
+        file.path().to_owned(),
+    ] {
+        let words = socket.to_string_lossy().into_owned();
+        let Some((daemon, topology)) = prepare(|config| config.daemon.admin_socket = socket)?
+        else {
+            return Ok(());
+        };
+        refuses(&daemon, 1, &[&words])?;
+        assert_eq!(site::programs(&topology)?, [None, None]);
+        assert!(!daemon.pins().exists());
+    }
+    assert!(file.path().is_file(), "it was not the daemon's to remove");
+    Ok(())
 }
 
 #[test]

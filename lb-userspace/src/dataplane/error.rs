@@ -20,11 +20,11 @@ pub enum Error {
     },
     /// Capabilities are missing.
     #[error(
-        "no privilege: {missing} missing; run as root, or grant them (for example with systemd's \
+        "no privilege: missing {missing}; run as root, or grant it (for example with systemd's \
          AmbientCapabilities=)"
     )]
     NoPrivilege {
-        /// Names of the missing capabilities.
+        /// Names of the missing capabilities, each with what it is for.
         missing: String,
     },
     /// The BPF file system is not there.

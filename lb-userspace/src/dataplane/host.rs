@@ -12,15 +12,39 @@ const OLDEST: (u32, u32) = (6, 1);
 /// `BPF_FS_MAGIC` of linux/magic.h.
 const BPF_FS_MAGIC: FsType = FsType(0xcafe_4a11);
 
-/// Capabilities by number (linux/capability.h), with what each is for.
-const CAPABILITIES: [(u32, &str); 4] = [
-    (12, "CAP_NET_ADMIN"),
-    // Replies whose next hop is unresolved go out through a raw socket.
-    (13, "CAP_NET_RAW"),
-    // The verifier forbids some pointer comparisons without it.
-    (38, "CAP_PERFMON"),
-    (39, "CAP_BPF"),
+/// What the daemon must be allowed to do. Each of the four is needed: without it the named thing is
+/// what fails (tried on Linux 6.18).
+const CAPABILITIES: [Capability; 4] = [
+    Capability {
+        number: 12,
+        name: "CAP_NET_ADMIN",
+        reason: "attaches the program to interfaces",
+    },
+    Capability {
+        number: 13,
+        name: "CAP_NET_RAW",
+        reason: "sends replies whose next hop is not known yet through a raw socket",
+    },
+    Capability {
+        number: 38,
+        name: "CAP_PERFMON",
+        // Without it the verifier guards against Spectre v1, and forbids variable offsets to packet
+        // pointers: no header with options could be skipped.
+        reason: "lets the program read packets behind headers of variable length",
+    },
+    Capability {
+        number: 39,
+        name: "CAP_BPF",
+        reason: "makes maps and loads the program",
+    },
 ];
+
+/// A capability of linux/capability.h.
+struct Capability {
+    number: u32,
+    name: &'static str,
+    reason: &'static str,
+}
 
 /// `CAP_SYS_ADMIN`, which stands for the two last.
 const SYS_ADMIN: u32 = 21;
@@ -74,12 +98,12 @@ fn effective(status: &str) -> u64 {
         .unwrap_or(0)
 }
 
-fn missing(effective: u64) -> Vec<&'static str> {
+fn missing(effective: u64) -> Vec<String> {
     let has = |number: u32| effective & (1 << number) != 0;
     CAPABILITIES
         .into_iter()
-        .filter(|(number, _)| !(has(*number) || *number >= 38 && has(SYS_ADMIN)))
-        .map(|(_, name)| name)
+        .filter(|one| !(has(one.number) || one.number >= 38 && has(SYS_ADMIN)))
+        .map(|one| format!("{} ({})", one.name, one.reason))
         .collect()
 }
 
@@ -102,7 +126,9 @@ mod tests {
         assert!(missing(root).is_empty());
         assert_eq!(missing(0).len(), 4);
         let some = 1 << 12 | 1 << 39;
-        assert_eq!(missing(some), ["CAP_NET_RAW", "CAP_PERFMON"]);
+        let [raw, perfmon] = missing(some).try_into().unwrap();
+        assert!(raw.starts_with("CAP_NET_RAW (sends"), "{raw}");
+        assert!(perfmon.starts_with("CAP_PERFMON (lets"), "{perfmon}");
         let older = 1 << 12 | 1 << 13 | 1 << SYS_ADMIN;
         assert!(missing(older).is_empty());
     }

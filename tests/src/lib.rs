@@ -4,9 +4,11 @@
 //! [`topology`] is the network of the playground and of the system tests, [`daemon`] the real
 //! `sluice run` in it; the rest is what those two are made of.
 
+pub mod baseline;
 pub mod capture;
 pub mod cli;
 pub mod config;
+pub mod costs;
 pub mod counts;
 pub mod daemon;
 pub mod echo;

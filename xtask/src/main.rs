@@ -10,7 +10,7 @@ mod commands;
 mod host;
 mod step;
 
-use commands::{clean, lint, playground, run, setup, test};
+use commands::{clean, lint, playground, report, run, setup, test};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -34,6 +34,8 @@ enum Command {
     Test(test::Args),
     /// Check formatting, clippy, docs and dependencies
     Lint,
+    /// Show what the XDP program and its maps cost, for each set of features
+    Report(report::Args),
     /// Install what builds need: toolchain component and BPF linker
     Setup,
     /// Remove everything that was built, and report what else was left behind
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Command::Playground(args) => playground::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Lint => lint::run(),
+        Command::Report(args) => report::run(&args),
         Command::Setup => setup::run(),
         Command::Clean => clean::run(),
     };

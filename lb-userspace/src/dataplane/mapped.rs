@@ -83,6 +83,24 @@ impl<T: Pod> MappedArray<T> {
             .store(word, Ordering::Release);
     }
 
+    /// Writes words one after the other, from the word with the number `first` on; each of them may be
+    /// read meanwhile. For values that consist of such words.
+    pub(super) fn store_words(&self, first: u32, words: impl ExactSizeIterator<Item = u32>) {
+        let (first, count) = (first as usize, words.len());
+        let all = self.length as usize * size_of::<T>() / size_of::<AtomicU32>();
+        assert!(
+            first <= all && count <= all - first,
+            "{count} words from {first}"
+        );
+        let start = self.memory.as_mut_ptr().cast::<AtomicU32>();
+        // SAFETY: inside the mapping (checked) and aligned, as in `word`; atomics may be shared, and
+        // the mapping lives as long as self.
+        let places = unsafe { std::slice::from_raw_parts(start.wrapping_add(first), count) };
+        for (place, word) in places.iter().zip(words) {
+            place.store(word, Ordering::Release);
+        }
+    }
+
     fn word<A>(&self, index: u32, offset: usize) -> &A {
         assert!(offset.is_multiple_of(size_of::<A>()) && offset + size_of::<A>() <= size_of::<T>());
         // SAFETY: inside the mapping and aligned (values start at multiples of 8 in a page-aligned

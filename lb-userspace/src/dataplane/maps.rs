@@ -15,7 +15,7 @@ use lb_common::abi::{
     port::{IngressRow, Port},
     reply::ReplyV4,
     service::{ServiceId, ServiceRecord, ServiceRef},
-    slot::{SLOTS_PER_ROW, Slot, SlotRow},
+    slot::{Slot, SlotRow},
     vip::VipKeyV4,
 };
 
@@ -128,10 +128,9 @@ impl Maps {
                 first: SlotIndex(first),
                 slots,
             } => {
-                for (number, Slot(word)) in (*first..).zip(slots) {
-                    let offset = (number % SLOTS_PER_ROW) as usize * size_of::<Slot>();
-                    self.slots.store_u32(number / SLOTS_PER_ROW, offset, *word);
-                }
+                // Rows follow each other without a gap, so slots do.
+                self.slots
+                    .store_words(*first, slots.iter().map(|Slot(word)| *word));
             }
             Write::Publish { service, record } => self.services.store_u64(service.0, 0, record.0),
             Write::InsertVip { key, service } => {

@@ -3,6 +3,7 @@
 //! It carries out what `plan` decided and decides nothing itself. [`Dataplane`] is owned by the
 //! controller; nobody else writes maps.
 
+pub mod costs;
 mod error;
 mod host;
 mod mapped;

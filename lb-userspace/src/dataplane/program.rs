@@ -22,7 +22,8 @@ use super::{Error, maps::in_map, pins::Pins};
 use crate::{model::Limits, plan::Capacity};
 
 /// The program's object file, built by the build script.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sluice.bpf.o"));
+pub(super) static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sluice.bpf.o"));
 
 /// The smallest ring buffer: a page.
 const SMALLEST_RING: u32 = 4096;
@@ -34,19 +35,33 @@ pub(super) fn open(
     settings: &Settings,
     traced: bool,
 ) -> Result<Ebpf, Error> {
+    let mut loader = sized(limits, settings, traced);
+    for shape in shapes(limits) {
+        loader.map_pin_path(shape.name, pins.map(shape.name));
+    }
+    loader
+        .load(OBJECT)
+        .map_err(|error| Error::Load(Box::new(error)))
+}
+
+/// Loads the object on maps of its own, which go with it.
+pub(super) fn open_apart(limits: Limits, settings: &Settings, traced: bool) -> Result<Ebpf, Error> {
+    sized(limits, settings, traced)
+        .load(OBJECT)
+        .map_err(|error| Error::Load(Box::new(error)))
+}
+
+fn sized(limits: Limits, settings: &Settings, traced: bool) -> EbpfLoader<'_> {
     let mut loader = EbpfLoader::new();
     loader.override_global(names::SETTINGS, settings, true);
     for shape in shapes(limits) {
         loader.map_max_entries(shape.name, shape.entries);
-        loader.map_pin_path(shape.name, pins.map(shape.name));
     }
     if !traced {
         // The log buffer belongs to the tracing program alone.
         loader.map_max_entries("AYA_LOGS", SMALLEST_RING);
     }
     loader
-        .load(OBJECT)
-        .map_err(|error| Error::Load(Box::new(error)))
 }
 
 /// Loads one of the object's programs into the kernel.

@@ -1,6 +1,7 @@
 //! A module a subcommand.
 
 pub(crate) mod clean;
+pub(crate) mod fuzz;
 pub(crate) mod lint;
 pub(crate) mod playground;
 pub(crate) mod report;

@@ -10,7 +10,7 @@ mod commands;
 mod host;
 mod step;
 
-use commands::{clean, lint, playground, report, run, setup, test};
+use commands::{clean, fuzz, lint, playground, report, run, setup, test};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -36,6 +36,8 @@ enum Command {
     Lint,
     /// Show what the XDP program and its maps cost, for each set of features
     Report(report::Args),
+    /// Feed the packet parser and the configuration random input
+    Fuzz(fuzz::Args),
     /// Install what builds need: toolchain component and BPF linker
     Setup,
     /// Remove everything that was built, and report what else was left behind
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Lint => lint::run(),
         Command::Report(args) => report::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Setup => setup::run(),
         Command::Clean => clean::run(),
     };

@@ -14,3 +14,6 @@ pub mod udp;
 pub use cursor::{Cursor, Header};
 pub use packet::{Accept, Packet, Unparsed, parse};
 pub use transport::Transport;
+
+#[cfg(test)]
+mod corpus;

@@ -2,25 +2,8 @@
 
 use proptest::{collection::vec, prelude::*};
 
-use crate::config::{Error, parse, starter};
-
-/// Findings stay single lines, and one of them at least explains a refusal.
-fn answer(text: &str) {
-    match parse("s.toml", text) {
-        Ok(loaded) => {
-            for warning in loaded.warnings {
-                assert_eq!(warning.to_string().lines().count(), 1, "{warning:?}");
-            }
-        }
-        Err(Error::Invalid { findings, .. }) => {
-            assert!(!findings.is_empty());
-            for finding in findings {
-                assert_eq!(finding.to_string().lines().count(), 1, "{finding:?}");
-            }
-        }
-        Err(error @ Error::Read { .. }) => panic!("nothing was read: {error}"),
-    }
-}
+use super::corpus::property::holds as answer;
+use crate::config::{parse, starter};
 
 /// A valid configuration that has every section.
 fn valid() -> String {

@@ -1,6 +1,8 @@
 //! Whole configurations in, models or lines for people out.
 
 mod arbitrary;
+mod corpus;
+mod documented;
 mod folder;
 mod health;
 mod valid;

@@ -1,0 +1,144 @@
+//! Writes the packet parser's fuzz corpus: `cargo run --package lb-common --example corpus`.
+//!
+//! Frames come from etherparse, an implementation that shares nothing with ours, and from systematic
+//! damage to them. The same on every run.
+
+use std::{fs, io, path::Path};
+
+use etherparse::PacketBuilder;
+
+const CLIENT: [u8; 4] = [10, 77, 1, 10];
+const VIP: [u8; 4] = [10, 77, 0, 80];
+const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
+
+/// Offsets in an Ethernet frame that carries IPv4.
+const ETHER_TYPE: usize = 12;
+const VERSION: usize = 14;
+const LENGTH: usize = 16;
+const FRAGMENT: usize = 20;
+const PROTOCOL: usize = 23;
+const TCP: usize = 34;
+const TCP_OFFSET: usize = TCP + 12;
+const TCP_FLAGS: usize = TCP + 13;
+
+fn main() -> io::Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/packet");
+    fs::create_dir_all(&folder)?;
+    for (name, frame) in whole().into_iter().chain(damaged()) {
+        fs::write(folder.join(name), frame)?;
+    }
+    Ok(())
+}
+
+fn link() -> etherparse::PacketBuilderStep<etherparse::Ethernet2Header> {
+    let [source, destination] = MACS;
+    PacketBuilder::ethernet2(source, destination)
+}
+
+fn syn() -> Vec<u8> {
+    let mut frame = Vec::new();
+    let builder = link()
+        .ipv4(CLIENT, VIP, 64)
+        .tcp(40_000, 80, 1, 64_000)
+        .syn();
+    builder.write(&mut frame, &[]).expect("writing to memory");
+    frame
+}
+
+/// Frames that somebody could have sent.
+fn whole() -> Vec<(&'static str, Vec<u8>)> {
+    let mut frames = vec![("tcp_syn", syn())];
+    let mut add = |name, build: &dyn Fn(&mut Vec<u8>)| {
+        let mut frame = Vec::new();
+        build(&mut frame);
+        frames.push((name, frame));
+    };
+    add("tcp_data", &|frame| {
+        let builder = link().ipv4(CLIENT, VIP, 64).tcp(40_000, 80, 2, 64_000);
+        let builder = builder.ack(1).psh();
+        builder
+            .write(frame, b"GET / HTTP/1.1\r\n\r\n")
+            .expect("writing to memory");
+    });
+    add("tcp_fin", &|frame| {
+        let builder = link().ipv4(CLIENT, VIP, 1).tcp(40_000, 80, 2, 0).fin();
+        builder.write(frame, &[]).expect("writing to memory");
+    });
+    add("udp", &|frame| {
+        let builder = link().ipv4(CLIENT, VIP, 64).udp(5353, 53);
+        builder.write(frame, &[0; 24]).expect("writing to memory");
+    });
+    add("udp_empty", &|frame| {
+        let builder = link().ipv4(CLIENT, VIP, 64).udp(5353, 53);
+        builder.write(frame, &[]).expect("writing to memory");
+    });
+    add("icmp_echo", &|frame| {
+        let builder = link().ipv4(CLIENT, VIP, 64).icmpv4_echo_request(1, 1);
+        builder.write(frame, &[0; 32]).expect("writing to memory");
+    });
+    add("vlan_tcp", &|frame| {
+        let builder = link().single_vlan(7.try_into().expect("a VLAN's number"));
+        let builder = builder.ipv4(CLIENT, VIP, 64).tcp(40_000, 80, 1, 1024).syn();
+        builder.write(frame, &[]).expect("writing to memory");
+    });
+    add("ipv6_tcp", &|frame| {
+        let builder = link()
+            .ipv6([0xfd; 16], [0xfe; 16], 64)
+            .tcp(40_000, 80, 1, 1024);
+        builder.write(frame, &[1, 2, 3]).expect("writing to memory");
+    });
+    add("ipv6_udp", &|frame| {
+        let builder = link().ipv6([0xfd; 16], [0xfe; 16], 64).udp(5353, 53);
+        builder.write(frame, &[1, 2, 3]).expect("writing to memory");
+    });
+    frames
+}
+
+/// One that was right, with something done to it.
+fn damaged() -> Vec<(&'static str, Vec<u8>)> {
+    type Damage = (&'static str, fn(&mut Vec<u8>));
+    let damages: [Damage; 27] = [
+        ("empty", Vec::clear),
+        ("cut_in_ethernet", |f| f.truncate(13)),
+        ("cut_after_ethernet", |f| f.truncate(14)),
+        ("cut_in_ip", |f| f.truncate(33)),
+        ("cut_after_ip", |f| f.truncate(TCP)),
+        ("cut_after_ports", |f| f.truncate(TCP + 4)),
+        ("cut_in_tcp", |f| f.truncate(TCP + 19)),
+        ("padded", |f| f.resize(60, 0)),
+        ("jumbo", |f| f.resize(3000, 0xaa)),
+        ("ip_version_6", |f| f[VERSION] = 0x65),
+        ("ip_header_4_words", |f| f[VERSION] = 0x44),
+        ("ip_header_15_words", |f| f[VERSION] = 0x4f),
+        ("ip_options", |f| {
+            f[VERSION] = 0x47;
+            f[LENGTH + 1] += 8;
+            f.splice(TCP..TCP, [1; 8]);
+        }),
+        ("length_0", |f| f[LENGTH..LENGTH + 2].fill(0)),
+        ("length_19", |f| f[LENGTH + 1] = 19),
+        ("length_20", |f| f[LENGTH + 1] = 20),
+        ("length_39", |f| f[LENGTH + 1] = 39),
+        ("length_one_more", |f| f[LENGTH + 1] += 1),
+        ("length_65535", |f| f[LENGTH..LENGTH + 2].fill(0xff)),
+        ("first_fragment", |f| f[FRAGMENT] = 0x20),
+        ("tiny_first_fragment", |f| {
+            f[FRAGMENT] = 0x20;
+            f[LENGTH + 1] = 28;
+        }),
+        ("later_fragment", |f| f[FRAGMENT + 1] = 3),
+        ("protocol_sctp", |f| f[PROTOCOL] = 132),
+        ("protocol_udp_over_tcp", |f| f[PROTOCOL] = 17),
+        ("ether_type_arp", |f| f[ETHER_TYPE + 1] = 6),
+        ("tcp_offset_0", |f| f[TCP_OFFSET] = 0),
+        ("tcp_every_flag", |f| f[TCP_FLAGS] = 0xff),
+    ];
+    damages
+        .into_iter()
+        .map(|(name, damage)| {
+            let mut frame = syn();
+            damage(&mut frame);
+            (name, frame)
+        })
+        .collect()
+}

@@ -104,7 +104,9 @@ fn build(workspace: &Workspace, target: Target) -> Command {
     cargo
         .args(["build", "--release", "--manifest-path"])
         .arg(workspace.root().join(CRATE).join("Cargo.toml"))
-        .args(["--bin", target.name(), "--features", target.name()])
+        // The parser alone is built without the daemon.
+        .args(["--no-default-features", "--features", target.name()])
+        .args(["--bin", target.name()])
         // With a target named, build scripts and macros are not instrumented.
         .args(["--target", &triple(), "--target-dir"])
         .arg(target_folder(workspace))

@@ -11,6 +11,7 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod abi;
+pub mod bench;
 pub mod checksum;
 pub mod endian;
 pub mod hash;

@@ -18,9 +18,14 @@ use crate::{
 /// The target; every processor that Sluice runs on is little-endian.
 pub const TARGET: &str = "bpfel-unknown-none";
 
-/// The package and, in it, the binary.
+/// The package.
 const PACKAGE: &str = "lb-ebpf";
-const BINARY: &str = "sluice";
+
+/// The XDP programs that are installed: one object file.
+pub const SLUICE: &str = "sluice";
+
+/// The XDP programs of the benchmark: another.
+pub const BENCH: &str = "bench";
 
 /// Builds the XDP program for hosts of the processor `arch` (`x86_64`, `aarch64`, ...) and returns
 /// the object's path. Toolchain component and linker are installed when they are missing.
@@ -29,10 +34,18 @@ const BINARY: &str = "sluice";
 /// When either cannot be installed, or the program does not compile; the compiler's messages have
 /// gone to standard error by then.
 pub fn build(workspace: &Workspace, arch: &str) -> Result<PathBuf> {
+    build_binary(workspace, arch, SLUICE)
+}
+
+/// The same for any binary of the package: [`SLUICE`] or [`BENCH`].
+///
+/// # Errors
+/// As [`build`].
+pub fn build_binary(workspace: &Workspace, arch: &str, binary: &str) -> Result<PathBuf> {
     toolchain::ensure(workspace)?;
     BPF_LINKER.ensure(workspace)?;
     let status = cargo(workspace, "build", arch)
-        .args(["--bin", BINARY])
+        .args(["--bin", binary])
         .stdin(Stdio::null())
         // A build script's output belongs to cargo.
         .stdout(std::io::stderr())
@@ -45,7 +58,7 @@ pub fn build(workspace: &Workspace, arch: &str) -> Result<PathBuf> {
         .ebpf_target()
         .join(TARGET)
         .join("release")
-        .join(BINARY))
+        .join(binary))
 }
 
 /// `cargo VERB` on the XDP program alone, set up as [`build`] does it. Always the release profile:

@@ -140,6 +140,11 @@ impl Host {
         self.run(|| netlink::set_up(interface, up))
     }
 
+    /// Sets how many queues an interface has in each direction.
+    pub fn set_queues(&self, interface: &str, queues: u32) -> Result<()> {
+        self.run(|| ethtool::set_queues(interface, queues))
+    }
+
     /// Sets an interface's MTU in bytes.
     pub fn set_mtu(&self, interface: &str, mtu: u32) -> Result<()> {
         self.run(|| netlink::set_mtu(interface, mtu))

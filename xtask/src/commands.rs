@@ -1,5 +1,6 @@
 //! A module a subcommand.
 
+pub(crate) mod bench;
 pub(crate) mod clean;
 pub(crate) mod fuzz;
 pub(crate) mod lint;

@@ -1,6 +1,6 @@
 //! `cargo xtask`: every command that a developer of Sluice runs.
 //!
-//! Exit codes: 0 done, 1 failed, 2 usage.
+//! Exit codes: 0 done, 1 failed, 2 usage, 3 `bench --compare`: something is worse.
 
 use std::process::ExitCode;
 
@@ -11,6 +11,7 @@ mod host;
 mod step;
 
 use commands::{clean, fuzz, lint, playground, report, run, setup, test};
+use commands::{bench, clean, lint, playground, run, setup, test};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -32,6 +33,8 @@ enum Command {
     Playground(playground::Args),
     /// Run the tests (all of them unless told which)
     Test(test::Args),
+    /// Measure: nanoseconds a packet, packets a second, the control plane
+    Bench(bench::Args),
     /// Check formatting, clippy, docs and dependencies
     Lint,
     /// Show what the XDP program and its maps cost, for each set of features
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Playground(args) => playground::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Lint => lint::run(),
         Command::Report(args) => report::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),

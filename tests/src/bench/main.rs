@@ -2,6 +2,7 @@
 //!
 //! - `program`: nanoseconds a packet, by test runs of a driver (`rig`) over a table of `cases`, each
 //!   on a load balancer of its own (`world`).
+//! - `veth`: packets a second, from a generator through the program to a sink.
 //!
 //! Every benchmark gives `figure`s; `report` shows and keeps them. Packets that are wrong or lost
 //! fail a run, times never do.
@@ -14,6 +15,7 @@ mod program;
 mod progress;
 mod report;
 mod rig;
+mod veth;
 mod world;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -25,7 +27,6 @@ use testbed::sweep;
 
 use crate::{
     figure::Figure,
-    program::Effort,
     progress::Progress,
     report::{LeftOut, Report},
 };
@@ -52,6 +53,8 @@ struct Cli {
 enum Bench {
     /// Nanoseconds a packet
     Program,
+    /// Packets a second from end to end
+    Veth,
     /// Everything
     All,
 }
@@ -99,7 +102,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
 impl Bench {
     fn parts(self) -> Vec<Self> {
         match self {
-            Self::All => vec![Self::Program],
+            Self::All => vec![Self::Program, Self::Veth],
             one => vec![one],
         }
     }
@@ -107,13 +110,15 @@ impl Bench {
     const fn name(self) -> &'static str {
         match self {
             Self::Program => "program",
+            Self::Veth => "veth",
             Self::All => "all",
         }
     }
 
     fn run(self, quick: bool, progress: &Progress) -> Result<Vec<Figure>> {
         match self {
-            Self::Program => program::run(Effort::of(quick), progress),
+            Self::Program => program::run(program::Effort::of(quick), progress),
+            Self::Veth => veth::run(veth::Effort::of(quick), progress),
             Self::All => Ok(Vec::new()),
         }
     }

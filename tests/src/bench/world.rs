@@ -17,7 +17,7 @@ use lb_common::{
 use lb_userspace::{
     config,
     dataplane::{Dataplane, Device, Options},
-    model::{Health, Limits, Model},
+    model::{Health, Limits, Model, XdpMode},
     plan::{self, Desired, Image, Seed, View},
 };
 use testbed::{
@@ -142,6 +142,19 @@ impl World {
             .with_context(|| format!("the load balancer has no interface {}", side.name()))
     }
 
+    /// Attaches the program to every interface, in the driver.
+    pub(crate) fn attach(&mut self) -> Result<()> {
+        let dataplane = self.dataplane.as_mut().context("taken only in drop")?;
+        for device in self.devices.values() {
+            let port = dataplane
+                .port(device.ifindex)
+                .context("assigned when it was built")?;
+            self.host
+                .run(|| dataplane.attach(device, port, XdpMode::Native))?;
+        }
+        Ok(())
+    }
+
     /// Where a client's packet has to go: computed from what was planned, apart from the program.
     pub(crate) fn backend_of(
         &self,
@@ -179,9 +192,14 @@ impl World {
 
     fn fill(&mut self, model: &Model) -> Result<()> {
         let devices: Vec<_> = self.devices.values().cloned().collect();
-        for device in &devices {
-            self.dataplane().assign_port(device)?;
-        }
+        let dataplane = self.dataplane.as_mut().context("taken only in drop")?;
+        // The device map takes interfaces of the caller's namespace.
+        self.host.run(|| -> Result<()> {
+            for device in &devices {
+                dataplane.assign_port(device)?;
+            }
+            Ok(())
+        })?;
         let back = self.device(Side::Back)?.ifindex;
         let port = self
             .dataplane()
@@ -231,7 +249,9 @@ fn model(instance: &str, shape: Shape, sides: &[Side]) -> Result<Model> {
          = {}\nslots = {}\n",
         limits.services.max(shape.services),
         limits.backends.max(shape.services * u32::from(BACKENDS)),
-        limits.slots.max(shape.services * TABLE_SIZE.next_multiple_of(64)),
+        limits
+            .slots
+            .max(shape.services * TABLE_SIZE.next_multiple_of(64)),
     );
     for side in sides {
         text += &format!("[[interface]]\nname = \"{}\"\n", side.name());

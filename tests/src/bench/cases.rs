@@ -12,7 +12,7 @@ use testbed::packets::{CLIENT_MAC, Segment, Side, backend_mac};
 use crate::{
     figure::Goal,
     rig::Floor,
-    world::{FIRST_CLIENT, FIRST_VIP, Shape, VIP_PORT, World, first_backend},
+    world::{FIRST_CLIENT, FIRST_VIP, Net, Shape, VIP_PORT, World, first_backend},
 };
 
 /// Where an IPv4 header without options has its addresses, and a TCP or UDP header behind it its
@@ -71,8 +71,9 @@ pub(crate) enum Traffic {
     OtherPort,
 }
 
-const TWO_PORTS: Shape = Shape {
+pub(crate) const TWO_PORTS: Shape = Shape {
     services: 1,
+    backends: 10,
     one_port: false,
     all_features: false,
 };
@@ -82,8 +83,8 @@ const MINIMAL: Shape = Shape {
 };
 const FULL: Shape = Shape {
     services: 1000,
-    one_port: false,
     all_features: true,
+    ..TWO_PORTS
 };
 const ACK: Traffic = Traffic::Forward { flags: Flags::ACK };
 const SYN: Traffic = Traffic::Forward { flags: Flags::SYN };
@@ -216,13 +217,13 @@ impl Case {
     }
 
     /// The packet of a flow, checksums in full.
-    pub(crate) fn packet(&self, world: &World, flow: Flow) -> Result<Vec<u8>> {
-        Ok(self.segment(world, flow)?.bytes())
+    pub(crate) fn packet(&self, net: &Net, flow: Flow) -> Result<Vec<u8>> {
+        Ok(self.segment(net, flow)?.bytes())
     }
 
     /// The action and the packet that have to come out, checksums in full.
     pub(crate) fn expected(&self, world: &World, flow: Flow) -> Result<(u32, Vec<u8>)> {
-        let before = self.segment(world, flow)?;
+        let before = self.segment(&world.net, flow)?;
         Ok(match self.traffic {
             Traffic::NotAVip | Traffic::OtherPort => (action::PASS, before.bytes()),
             Traffic::Forward { .. } => {
@@ -238,7 +239,7 @@ impl Case {
                 } else {
                     action::REDIRECT
                 };
-                let own = world.device(Side::Back)?.mac;
+                let own = world.net.device(Side::Back)?.mac;
                 (action, after.link(own, mac).bytes())
             }
             Traffic::Reply => {
@@ -247,13 +248,13 @@ impl Case {
                     ttl: before.ttl - 1,
                     ..before
                 };
-                let own = world.device(Side::Front)?.mac;
+                let own = world.net.device(Side::Front)?.mac;
                 (action::REDIRECT, after.link(own, CLIENT_MAC).bytes())
             }
         })
     }
 
-    fn segment(&self, world: &World, flow: Flow) -> Result<Segment> {
+    fn segment(&self, net: &Net, flow: Flow) -> Result<Segment> {
         let client = SocketAddrV4::new(Ipv4Addr::from(flow.address), flow.port);
         let target = Ipv4Addr::from(flow.target);
         let (source, destination, flags, mac) = match self.traffic {
@@ -286,7 +287,7 @@ impl Case {
                 )
             }
         };
-        let own = world.device(self.from)?.mac;
+        let own = net.device(self.from)?.mac;
         let segment = Segment {
             source,
             destination,

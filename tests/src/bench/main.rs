@@ -2,15 +2,20 @@
 //!
 //! - `program`: nanoseconds a packet, by test runs of a driver (`rig`) over a table of `cases`, each
 //!   on a load balancer of its own (`world`).
-//! - `veth`: packets a second, from a generator through the program to a sink.
+//! - `veth`: packets a second from a generator through the program to a sink (`ends`).
+//! - `control`: tables, plans, starts, reloads, memory.
 //!
-//! Every benchmark gives `figure`s; `report` shows and keeps them. Packets that are wrong or lost
-//! fail a run, times never do.
+//! Every benchmark gives `figure`s; `report` shows and keeps them, `compare` and `plot` use them.
+//! Packets that are wrong or lost fail a run, times never do.
 //!
 //! Exit codes: 0 done, 1 failed (or something was left out), 2 usage, 3 worse than `--compare`.
 
 mod cases;
+mod compare;
+mod control;
+mod ends;
 mod figure;
+mod plot;
 mod program;
 mod progress;
 mod report;
@@ -31,6 +36,11 @@ use crate::{
     report::{LeftOut, Report},
 };
 
+/// Something was left out or is wrong.
+const FAILED: u8 = 1;
+/// Something is worse than it was.
+const WORSE: u8 = 3;
+
 #[derive(Debug, Parser)]
 #[command(
     name = "sluice-bench",
@@ -47,14 +57,22 @@ struct Cli {
     /// Write the figures to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draw the figures into this folder, as SVG
+    #[arg(long, value_name = "DIR")]
+    plot: Option<PathBuf>,
+    /// Compare with the figures in this file; exit 3 where something is worse
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Bench {
-    /// Nanoseconds a packet
+    /// Nanoseconds a packet of the loaded, configured program
     Program,
     /// Packets a second from end to end
     Veth,
+    /// Tables, plans, starts, reloads, memory
+    Control,
     /// Everything
     All,
 }
@@ -64,7 +82,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("bench: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(FAILED)
         }
     }
 }
@@ -73,36 +91,60 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     if !geteuid().is_root() {
         bail!("network namespaces and XDP need root");
     }
+    // Trouble with the files is left out, too: what was measured is not lost for it.
+    let mut report = Report::new(cli.quick)?;
+    let old = cli.compare.as_deref().map(Report::read).transpose();
+    let old = old.unwrap_or_else(|error| {
+        report.leave_out("--compare", &error);
+        None
+    });
     sweep::mount_bpffs()?;
     sweep::sweep();
-    let mut report = Report::new(cli.quick)?;
     for bench in cli.bench.parts() {
         let progress = Progress::new();
         let result = bench.run(cli.quick, &progress);
         progress.end();
         match result {
             Ok(figures) => report.figures.extend(figures),
-            Err(error) => report.left_out.push(LeftOut {
-                bench: bench.name().to_owned(),
-                why: format!("{error:#}"),
-            }),
+            Err(error) => report.leave_out(bench.name(), &error),
         }
     }
-    println!("{}", report.table());
-    if let Some(path) = &cli.json {
-        report.write(path)?;
+    if let Some(folder) = &cli.plot {
+        match plot::draw(&report, folder) {
+            Ok(files) => files.iter().for_each(|file| println!("drawn: {file}")),
+            Err(error) => report.leave_out("--plot", &error),
+        }
     }
-    if report.left_out.is_empty() {
-        Ok(ExitCode::SUCCESS)
+    if let Some(path) = &cli.json
+        && let Err(error) = report.write(path)
+    {
+        report.leave_out("--json", &error);
+    }
+    println!("{}", report.table());
+    let worse = old.map_or_else(Vec::new, |old| compare::worse(&old, &report));
+    worse.iter().for_each(|line| println!("{line}"));
+    Ok(if !report.left_out.is_empty() {
+        ExitCode::from(FAILED)
+    } else if !worse.is_empty() {
+        ExitCode::from(WORSE)
     } else {
-        Ok(ExitCode::FAILURE)
+        ExitCode::SUCCESS
+    })
+}
+
+impl Report {
+    fn leave_out(&mut self, bench: &str, error: &anyhow::Error) {
+        self.left_out.push(LeftOut {
+            bench: bench.to_owned(),
+            why: format!("{error:#}"),
+        });
     }
 }
 
 impl Bench {
     fn parts(self) -> Vec<Self> {
         match self {
-            Self::All => vec![Self::Program, Self::Veth],
+            Self::All => vec![Self::Program, Self::Veth, Self::Control],
             one => vec![one],
         }
     }
@@ -111,6 +153,7 @@ impl Bench {
         match self {
             Self::Program => "program",
             Self::Veth => "veth",
+            Self::Control => "control",
             Self::All => "all",
         }
     }
@@ -119,7 +162,18 @@ impl Bench {
         match self {
             Self::Program => program::run(program::Effort::of(quick), progress),
             Self::Veth => veth::run(veth::Effort::of(quick), progress),
+            Self::Control => control::run(control::Effort::of(quick), progress),
             Self::All => Ok(Vec::new()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
     }
 }

@@ -106,8 +106,8 @@ impl Entry {
     /// Loads the driver and checks what the program makes of the case's packets.
     fn prepare(case: &'static Case, flows: u32, world: &mut World) -> Result<Self> {
         let vary: Flows = case.vary(flows);
-        let first = case.packet(world, vary.of(0))?;
-        let ifindex = world.device(case.from)?.ifindex;
+        let first = case.packet(&world.net, vary.of(0))?;
+        let ifindex = world.net.device(case.from)?.ifindex;
         let mut rig = Rig::load(vary, &first, ifindex)?;
         let fd = world.dataplane().program()?.fd()?.try_clone()?;
         rig.aim(&fd)?;
@@ -116,9 +116,9 @@ impl Entry {
             // Far apart, so that the whole range of flows is seen.
             let number = number * 32_771;
             let flow = rig.flows().of(number);
-            let packet = case.packet(world, flow)?;
+            let packet = case.packet(&world.net, flow)?;
             let (wanted, frame) = case.expected(world, flow)?;
-            let outcome = world.host().run(|| rig.once(number, &packet))?;
+            let outcome = world.net.host.run(|| rig.once(number, &packet))?;
             if outcome.action != wanted || outcome.frame != frame {
                 bail!(
                     "{}: the program is wrong: a packet of flow {flow:?} ended with action {} \
@@ -131,7 +131,7 @@ impl Entry {
             action = wanted;
         }
         // Speed does not depend on the checksums of what is sent.
-        world.host().run(|| rig.once(0, &first))?;
+        world.net.host.run(|| rig.once(0, &first))?;
         Ok(Self {
             case,
             flows,
@@ -148,7 +148,7 @@ impl Entry {
     fn measure(&mut self, world: &mut World, packets: u32) -> Result<()> {
         let fd = world.dataplane().program()?.fd()?.try_clone()?;
         let (rig, extra, action) = (&mut self.rig, self.case.extra, self.action);
-        let (floor, push, extra, program) = world.host().run(|| -> Result<_> {
+        let (floor, push, extra, program) = world.net.host.run(|| -> Result<_> {
             rig::pin(0)?;
             let mut at = |floor| {
                 rig.aim_at_floor(floor)?;

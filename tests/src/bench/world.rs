@@ -17,7 +17,7 @@ use lb_common::{
 use lb_userspace::{
     config,
     dataplane::{Dataplane, Device, Options},
-    model::{Health, Limits, Model, XdpMode},
+    model::{BackendKey, Health, Limits, Model, XdpMode},
     plan::{self, Desired, Image, Seed, View},
 };
 use testbed::{
@@ -32,32 +32,110 @@ pub(crate) const FIRST_VIP: u32 = 0x0a50_0001;
 pub(crate) const VIP_PORT: u16 = 80;
 /// The first client; there may be 2^20.
 pub(crate) const FIRST_CLIENT: u32 = 0x0a60_0000;
-/// Backends of each service.
-pub(crate) const BACKENDS: u8 = 10;
 /// The last octet of a service's first backend.
 const FIRST_BACKEND: u8 = 11;
 /// The port of the first service's backends; each service has its own.
 const FIRST_PORT: u16 = 10_000;
-const TABLE_SIZE: u32 = 16_381;
-const SEED: &str = "bench";
+pub(crate) const TABLE_SIZE: u32 = 16_381;
+pub(crate) const SEED: &str = "bench";
 
 /// What to build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Shape {
     /// Number of services.
     pub(crate) services: u32,
+    /// Backends of each.
+    pub(crate) backends: u8,
     /// One interface only: packets leave by the one they came in by.
     pub(crate) one_port: bool,
     /// Every switch of the program is on, used or not.
     pub(crate) all_features: bool,
 }
 
+impl Shape {
+    fn sides(self) -> &'static [Side] {
+        if self.one_port {
+            &[Side::Back]
+        } else {
+            &[Side::Front, Side::Back]
+        }
+    }
+}
+
+/// The load balancer's host and what its interfaces lead to.
+pub(crate) struct Net {
+    /// A name that nobody else has.
+    pub(crate) name: String,
+    /// The load balancer.
+    pub(crate) host: Host,
+    /// What is at the other ends of its interfaces; they have the same names.
+    pub(crate) peer: Host,
+    devices: BTreeMap<Side, Device>,
+}
+
+impl Net {
+    /// Builds it; `queues` for each interface.
+    pub(crate) fn build(shape: Shape, queues: u32) -> Result<Self> {
+        let name = sweep::unique_name();
+        let host = Host::new(&format!("{name}-lb"))?;
+        let peer = Host::new(&format!("{name}-peer"))?;
+        let mut devices = BTreeMap::new();
+        for side in shape.sides() {
+            let interface = side.name();
+            host.join(interface, &peer, interface)?;
+            if queues > 1 {
+                host.set_queues(interface, queues)?;
+                peer.set_queues(interface, queues)?;
+            }
+            host.address(interface, side.network(1), 24)?;
+            let link = host.link(interface)?;
+            let device = Device {
+                name: link.name,
+                ifindex: link.index,
+                mac: link.mac,
+            };
+            devices.insert(*side, device);
+        }
+        host.forward()?;
+        if !shape.one_port {
+            let gateway = Side::Front.network(10);
+            host.set_neighbour(Side::Front.name(), gateway, CLIENT_MAC)?;
+            host.route(Ipv4Addr::from(FIRST_CLIENT), 12, gateway)?;
+        }
+        Ok(Self {
+            name,
+            host,
+            peer,
+            devices,
+        })
+    }
+
+    /// One of the load balancer's interfaces.
+    pub(crate) fn device(&self, side: Side) -> Result<&Device> {
+        self.devices
+            .get(&side)
+            .with_context(|| format!("the load balancer has no interface {}", side.name()))
+    }
+
+    /// Gives every interface its port. Returns that of the backends.
+    pub(crate) fn assign_ports(&self, dataplane: &mut Dataplane) -> Result<u16> {
+        // The device map takes interfaces of the caller's namespace.
+        self.host.run(|| -> Result<()> {
+            for device in self.devices.values() {
+                dataplane.assign_port(device)?;
+            }
+            Ok(())
+        })?;
+        let back = self.device(Side::Back)?.ifindex;
+        dataplane.port(back).context("no port was assigned")
+    }
+}
+
 /// The program with all that it needs; gone when dropped.
 pub(crate) struct World {
-    host: Host,
-    peer: Host,
+    /// Its network.
+    pub(crate) net: Net,
     seed: Seed,
-    devices: BTreeMap<Side, Device>,
     image: Image,
     // Taken out only to be removed.
     dataplane: Option<Dataplane>,
@@ -66,37 +144,8 @@ pub(crate) struct World {
 impl World {
     /// Builds it; `queues` for each interface.
     pub(crate) fn build(shape: Shape, queues: u32) -> Result<Self> {
-        let name = sweep::unique_name();
-        let host = Host::new(&format!("{name}-lb"))?;
-        let peer = Host::new(&format!("{name}-peer"))?;
-        let sides: &[Side] = if shape.one_port {
-            &[Side::Back]
-        } else {
-            &[Side::Front, Side::Back]
-        };
-        let mut devices = BTreeMap::new();
-        for side in sides.iter().copied() {
-            host.join(side.name(), &peer, side.name())?;
-            if queues > 1 {
-                host.set_queues(side.name(), queues)?;
-                peer.set_queues(side.name(), queues)?;
-            }
-            host.address(side.name(), side.network(1), 24)?;
-            let link = host.link(side.name())?;
-            let device = Device {
-                name: link.name,
-                ifindex: link.index,
-                mac: link.mac,
-            };
-            devices.insert(side, device);
-        }
-        host.forward()?;
-        if !shape.one_port {
-            let gateway = Side::Front.network(10);
-            host.set_neighbour("front", gateway, CLIENT_MAC)?;
-            host.route(Ipv4Addr::from(FIRST_CLIENT), 12, gateway)?;
-        }
-        let model = model(&name, shape, sides)?;
+        let net = Net::build(shape, queues)?;
+        let model = config::parse("bench", &text(&net.name, shape))?.model;
         let seed = Seed::derive(Some(SEED));
         let mut settings = plan::settings(&model, &seed);
         if shape.all_features {
@@ -104,15 +153,13 @@ impl World {
         }
         let (dataplane, image) = Dataplane::open(Options {
             bpffs: &model.daemon.bpffs,
-            instance: &name,
+            instance: &net.name,
             limits: model.limits,
             settings,
         })?;
         let mut world = Self {
-            host,
-            peer,
+            net,
             seed,
-            devices,
             image,
             dataplane: Some(dataplane),
         };
@@ -120,36 +167,20 @@ impl World {
         Ok(world)
     }
 
-    /// The load balancer.
-    pub(crate) const fn host(&self) -> &Host {
-        &self.host
-    }
-
-    /// What is at the other ends of its interfaces; they have the same names.
-    pub(crate) const fn peer(&self) -> &Host {
-        &self.peer
-    }
-
     /// The program and its maps.
     pub(crate) fn dataplane(&mut self) -> &mut Dataplane {
         self.dataplane.as_mut().expect("taken only in drop")
     }
 
-    /// One of its interfaces.
-    pub(crate) fn device(&self, side: Side) -> Result<&Device> {
-        self.devices
-            .get(&side)
-            .with_context(|| format!("the load balancer has no interface {}", side.name()))
-    }
-
     /// Attaches the program to every interface, in the driver.
     pub(crate) fn attach(&mut self) -> Result<()> {
         let dataplane = self.dataplane.as_mut().context("taken only in drop")?;
-        for device in self.devices.values() {
+        for device in self.net.devices.values() {
             let port = dataplane
                 .port(device.ifindex)
                 .context("assigned when it was built")?;
-            self.host
+            self.net
+                .host
                 .run(|| dataplane.attach(device, port, XdpMode::Native))?;
         }
         Ok(())
@@ -191,42 +222,35 @@ impl World {
     }
 
     fn fill(&mut self, model: &Model) -> Result<()> {
-        let devices: Vec<_> = self.devices.values().cloned().collect();
         let dataplane = self.dataplane.as_mut().context("taken only in drop")?;
-        // The device map takes interfaces of the caller's namespace.
-        self.host.run(|| -> Result<()> {
-            for device in &devices {
-                dataplane.assign_port(device)?;
-            }
-            Ok(())
-        })?;
-        let back = self.device(Side::Back)?.ifindex;
-        let port = self
-            .dataplane()
-            .port(back)
-            .context("no port was assigned")?;
-        let mut views = BTreeMap::new();
-        for service in &model.services {
-            for backend in &service.backends {
-                let IpAddr::V4(address) = backend.address else {
-                    bail!("the benchmark's backends have IPv4 addresses");
-                };
-                let next_hop = Some(NextHop::new(backend_mac(address.octets()[3]), port));
-                let health = Health::Up;
-                views.insert(service.key(backend), View { health, next_hop });
-            }
-        }
+        let port = self.net.assign_ports(dataplane)?;
+        let views = views(model, port)?;
         let desired = Desired {
             model,
             views: &views,
             seed: &self.seed,
         };
         let plan = plan::reconcile(&desired, &self.image)?;
-        let dataplane = self.dataplane.as_mut().context("taken only in drop")?;
         dataplane.apply(&plan, &mut self.image)?;
         dataplane.face_backends(&[port].into());
         Ok(())
     }
+}
+
+/// Every backend healthy, reached by `port`.
+pub(crate) fn views(model: &Model, port: u16) -> Result<BTreeMap<BackendKey, View>> {
+    let mut views = BTreeMap::new();
+    for service in &model.services {
+        for backend in &service.backends {
+            let IpAddr::V4(address) = backend.address else {
+                bail!("the benchmark's backends have IPv4 addresses");
+            };
+            let next_hop = Some(NextHop::new(backend_mac(address.octets()[3]), port));
+            let health = Health::Unchecked;
+            views.insert(service.key(backend), View { health, next_hop });
+        }
+    }
+    Ok(views)
 }
 
 impl Drop for World {
@@ -242,18 +266,26 @@ pub(crate) fn first_backend(service: u16) -> SocketAddrV4 {
     SocketAddrV4::new(Side::Back.network(FIRST_BACKEND), FIRST_PORT + service)
 }
 
-fn model(instance: &str, shape: Shape, sides: &[Side]) -> Result<Model> {
+/// The addresses of every service's backends.
+pub(crate) fn backend_addresses(shape: Shape) -> impl Iterator<Item = Ipv4Addr> {
+    (0..shape.backends).map(|backend| Side::Back.network(FIRST_BACKEND + backend))
+}
+
+/// The configuration file.
+pub(crate) fn text(instance: &str, shape: Shape) -> String {
     let limits = Limits::default();
     let mut text = format!(
         "[daemon]\ninstance = \"{instance}\"\nseed = \"{SEED}\"\n[limits]\nservices = {}\nbackends \
          = {}\nslots = {}\n",
         limits.services.max(shape.services),
-        limits.backends.max(shape.services * u32::from(BACKENDS)),
+        limits
+            .backends
+            .max(shape.services * u32::from(shape.backends)),
         limits
             .slots
             .max(shape.services * TABLE_SIZE.next_multiple_of(64)),
     );
-    for side in sides {
+    for side in shape.sides() {
         text += &format!("[[interface]]\nname = \"{}\"\n", side.name());
     }
     for service in 0..shape.services {
@@ -262,11 +294,10 @@ fn model(instance: &str, shape: Shape, sides: &[Side]) -> Result<Model> {
             "[[service]]\nname = \"s{service}\"\nlisten = [\"tcp://{vip}:{VIP_PORT}\"]\nforward = \
              \"dnat\"\ntable_size = {TABLE_SIZE}\n"
         );
-        for backend in 0..BACKENDS {
-            let address = Side::Back.network(FIRST_BACKEND + backend);
+        for address in backend_addresses(shape) {
             let port = u32::from(FIRST_PORT) + service;
-            text += &format!("[[service.backend]]\naddress = \"{address}:{port}\"\n");
+            text += &format!("[[service.backend]]\naddress = \"{address}:{port}\"\nweight = 1\n");
         }
     }
-    Ok(config::parse("bench", &text)?.model)
+    text
 }

@@ -1,0 +1,323 @@
+//! `control`: what the daemon does besides packets, with 10, 100 and 1,000 services of 100 backends.
+//!
+//! First the daemon's own parts, one by one: the table, the plan, its writes, and both again after
+//! one backend has changed. Then the daemon as a whole: from its start to the first packet that comes
+//! out at a backend, its memory, a reload.
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use lb_userspace::{
+    config,
+    dataplane::{Dataplane, Options},
+    plan::{self, Desired, Endpoint, Image, Seed, maglev},
+};
+use nix::sys::signal::Signal;
+use testbed::{
+    cli::Cli,
+    packets::{Side, backend_mac},
+    process::Process,
+    programs, sweep,
+};
+
+use crate::{
+    cases::TWO_PORTS,
+    ends::{Arriving, Ends},
+    figure::{Figure, Goal},
+    progress::Progress,
+    world::{self, Net, SEED, Shape, TABLE_SIZE},
+};
+
+/// Backends of each service.
+const BACKENDS: u8 = 100;
+
+/// How long a start, and an end, may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    runs: u32,
+    services: &'static [u32],
+}
+
+impl Effort {
+    /// For a quick run, or a whole one.
+    pub(crate) const fn of(quick: bool) -> Self {
+        if quick {
+            Self {
+                runs: 3,
+                services: &[10, 100],
+            }
+        } else {
+            Self {
+                runs: 7,
+                services: &[10, 100, 1000],
+            }
+        }
+    }
+}
+
+/// Times of one number of services, in milliseconds.
+#[derive(Debug, Default)]
+struct Times {
+    parse: Vec<f64>,
+    load: Vec<f64>,
+    plan: Vec<f64>,
+    apply: Vec<f64>,
+    replan: Vec<f64>,
+    reapply: Vec<f64>,
+    first_packet: Vec<f64>,
+    reload: Vec<f64>,
+    memory: Vec<f64>,
+}
+
+/// Measures every number of services.
+pub(crate) fn run(effort: Effort, progress: &Progress) -> Result<Vec<Figure>> {
+    let steps = effort.services.len() as u64 * u64::from(effort.runs);
+    progress.begin("control", steps);
+    let mut figures = vec![tables(effort.runs)?];
+    let mut smallest = None;
+    for services in effort.services {
+        let shape = Shape {
+            services: *services,
+            backends: BACKENDS,
+            ..TWO_PORTS
+        };
+        let mut times = Times::default();
+        for _ in 0..effort.runs {
+            parts(shape, &mut times)?;
+            whole(shape, &mut times)?;
+            progress.step();
+        }
+        let (own, changed) = rows(*services, &times);
+        figures.extend(own);
+        figures.push(judged(changed, &mut smallest));
+    }
+    Ok(figures)
+}
+
+/// The goal is on the change of one backend: how much it grows with the number of services.
+fn judged(mut figure: Figure, smallest: &mut Option<f64>) -> Figure {
+    let base = *smallest.get_or_insert(figure.total.median);
+    figure.relative = Some(figure.total.median / base);
+    figure.judge(Goal::AtMost(2.0), &[]);
+    figure
+}
+
+/// One service's table.
+fn tables(runs: u32) -> Result<Figure> {
+    let shape = Shape {
+        backends: BACKENDS,
+        ..TWO_PORTS
+    };
+    let weights = world::backend_addresses(shape)
+        .map(|address| {
+            let endpoint = Endpoint {
+                address: address.into(),
+                port: Some(80),
+            };
+            (endpoint, 1)
+        })
+        .collect();
+    let key = Seed::derive(Some(SEED)).table;
+    let mut times = Vec::new();
+    for _ in 0..runs {
+        let start = Instant::now();
+        let table = maglev::table(&weights, TABLE_SIZE, key);
+        times.push(milliseconds(start));
+        ensure!(table.len() == TABLE_SIZE as usize, "the table is not full");
+    }
+    let name = format!("table of {TABLE_SIZE} slots for {BACKENDS} backends");
+    Ok(Figure::new("control", name, "ms", &times))
+}
+
+/// The daemon's parts, each by itself.
+fn parts(shape: Shape, times: &mut Times) -> Result<()> {
+    let net = Net::build(shape, 1)?;
+    let text = world::text(&net.name, shape);
+    let start = Instant::now();
+    let model = config::parse("bench", &text)?.model;
+    times.parse.push(milliseconds(start));
+    let seed = Seed::derive(model.daemon.seed.as_deref());
+
+    let start = Instant::now();
+    let (mut dataplane, mut image) = Dataplane::open(Options {
+        bpffs: &model.daemon.bpffs,
+        instance: &net.name,
+        limits: model.limits,
+        settings: plan::settings(&model, &seed),
+    })?;
+    times.load.push(milliseconds(start));
+    let measure = || -> Result<()> {
+        let port = net.assign_ports(&mut dataplane)?;
+        let mut model = model;
+        let views = world::views(&model, port)?;
+        let mut reconcile = |model: &_, image: &mut Image| -> Result<[f64; 2]> {
+            let desired = Desired {
+                model,
+                views: &views,
+                seed: &seed,
+            };
+            let start = Instant::now();
+            let plan = plan::reconcile(&desired, image)?;
+            let planned = milliseconds(start);
+            let start = Instant::now();
+            dataplane.apply(&plan, image)?;
+            Ok([planned, milliseconds(start)])
+        };
+        let [planned, applied] = reconcile(&model, &mut image)?;
+        times.plan.push(planned);
+        times.apply.push(applied);
+        let service = model.services.last_mut().context("there are services")?;
+        service
+            .backends
+            .first_mut()
+            .context("with backends")?
+            .weight = 0;
+        let [planned, applied] = reconcile(&model, &mut image)?;
+        times.replan.push(planned);
+        times.reapply.push(applied);
+        Ok(())
+    };
+    let result = measure();
+    dataplane.remove()?;
+    result
+}
+
+/// The daemon: from its start to the first packet, memory, a reload.
+fn whole(shape: Shape, times: &mut Times) -> Result<()> {
+    let net = Net::build(shape, 1)?;
+    for address in world::backend_addresses(shape) {
+        let mac = backend_mac(address.octets()[3]);
+        net.host.set_neighbour(Side::Back.name(), address, mac)?;
+    }
+    let folder = tempfile::Builder::new().prefix(&net.name).tempdir()?;
+    let path = folder.path().join("sluice.toml");
+    let state = format!(
+        "seed = \"{SEED}\"\nstate_dir = \"{}\"",
+        folder.path().display()
+    );
+    let text = world::text(&net.name, shape).replace(&format!("seed = \"{SEED}\""), &state);
+    fs::write(&path, &text).with_context(|| format!("writing {}", path.display()))?;
+    let mut ends = Ends::build(&net, Arriving::ForBackends)?;
+
+    let mut command = net.host.command(programs::sluice()?);
+    let log = folder.path().join("daemon.log");
+    command.arg("run").arg("--config").arg(&path);
+    command
+        .stdout(fs::File::create(&log)?)
+        .stderr(fs::File::options().append(true).open(&log)?);
+    let start = Instant::now();
+    let mut daemon = Process::spawn(command)?;
+    let result = (|| {
+        wait_for_packet(&mut daemon, &mut ends, &net, &log)?;
+        times.first_packet.push(milliseconds(start));
+        times.memory.push(memory(daemon.pid())?);
+        // The first backend of the first service drains.
+        fs::write(&path, text.replacen("weight = 1", "weight = 0", 1))?;
+        let cli = Cli::inside(&net.name, &net.host);
+        let start = Instant::now();
+        let reloaded = cli.run(&["reload"])?;
+        times.reload.push(milliseconds(start));
+        ensure!(
+            reloaded.status.success(),
+            "the daemon refused a reload: {}",
+            String::from_utf8_lossy(&reloaded.stderr).trim()
+        );
+        Ok(())
+    })();
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait(PATIENCE)?;
+    sweep::remove_instance(&net.name);
+    result
+}
+
+/// Sends frames until one has come out at a backend.
+fn wait_for_packet(daemon: &mut Process, ends: &mut Ends, net: &Net, log: &Path) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        // Until a program is on the other end, frames are dropped, and where there is no receiver at
+        // all, refused.
+        ends.reset()?;
+        ends.send(&net.peer, 1, 1)?;
+        let received = ends.arrived(1, Duration::from_millis(1))?;
+        if received.packets > received.wrong {
+            return Ok(());
+        }
+        let ended = daemon.try_wait()?.is_some();
+        let said = || fs::read_to_string(log).unwrap_or_default();
+        ensure!(!ended, "the daemon ended: {}", said().trim());
+        ensure!(
+            Instant::now() < deadline,
+            "no packet came through: {}",
+            said().trim()
+        );
+    }
+}
+
+fn rows(services: u32, times: &Times) -> (Vec<Figure>, Figure) {
+    let Times {
+        parse,
+        load,
+        plan,
+        apply,
+        replan,
+        reapply,
+        first_packet,
+        reload,
+        memory,
+    } = times;
+    let row = |what: &str, unit: &str, values: &[f64]| {
+        Figure::new(
+            "control",
+            format!("{services} services: {what}"),
+            unit,
+            values,
+        )
+    };
+    let both: Vec<_> = replan.iter().zip(reapply).map(|(a, b)| a + b).collect();
+    let figures = vec![
+        row("parse the file", "ms", parse),
+        row("load the program", "ms", load),
+        row("first plan", "ms", plan),
+        row("apply it", "ms", apply),
+        row(
+            "start of the daemon to its first packet",
+            "ms",
+            first_packet,
+        ),
+        row(
+            "memory of the daemon, mapped tables included",
+            "MiB",
+            memory,
+        ),
+        row("sluice reload after one backend changed", "ms", reload),
+        row("plan for one changed backend", "ms", replan),
+        row("apply it for one changed backend", "ms", reapply),
+    ];
+    (
+        figures,
+        row("plan and apply for one changed backend", "ms", &both),
+    )
+}
+
+fn milliseconds(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64() * 1000.0
+}
+
+/// Resident memory in MiB.
+fn memory(pid: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("reading its status")?;
+    let kilobytes: f64 = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"))
+        .context("the kernel does not tell its memory")?
+        .trim()
+        .parse()?;
+    Ok(kilobytes / 1024.0)
+}

@@ -17,17 +17,17 @@ pub(crate) fn draw(report: &Report, folder: &Path) -> Result<Vec<String>> {
     let shown = folder.display();
     fs::create_dir_all(folder).with_context(|| format!("making {shown}"))?;
     let mut files = Vec::new();
-    let plots: [(&str, fn(&[&Figure]) -> Result<String>, &str); 2] = [
-        ("program", flows, "program.svg"),
-        ("veth", rates, "veth.svg"),
-    ];
-    for (bench, plot, name) in plots {
+    for bench in ["program", "veth"] {
         let figures: Vec<_> = report.figures.iter().filter(|f| f.bench == bench).collect();
         if figures.is_empty() {
             continue;
         }
-        let path = folder.join(name);
-        fs::write(&path, plot(&figures)?).with_context(|| format!("writing {}", path.display()))?;
+        let text = match bench {
+            "program" => flows(&figures)?,
+            _ => rates(&figures)?,
+        };
+        let path = folder.join(format!("{bench}.svg"));
+        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
         files.push(path.display().to_string());
     }
     Ok(files)

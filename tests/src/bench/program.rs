@@ -4,10 +4,10 @@
 //! driver costs is the floor, measured in turns with the program. Before anything is timed, the
 //! output of every case is compared with a packet that another implementation built.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
-use anyhow::{Context as _, Result, bail};
-use lb_common::bench::Flows;
+use anyhow::{Context as _, Result, bail, ensure};
+use lb_common::{abi::counters::Counter, bench::Flows};
 
 use crate::{
     cases::{CASES, Case, action},
@@ -51,7 +51,7 @@ impl Effort {
 }
 
 /// A case at one number of flows.
-struct Entry {
+struct Trial {
     case: &'static Case,
     flows: u32,
     action: u32,
@@ -66,9 +66,9 @@ struct Entry {
 pub(crate) fn run(effort: Effort, progress: &Progress) -> Result<Vec<Figure>> {
     let mut worlds = BTreeMap::new();
     for case in CASES {
-        if !worlds.contains_key(&case.shape) {
+        if let Entry::Vacant(place) = worlds.entry(case.shape) {
             progress.say(&format!("program: {} services", case.shape.services));
-            worlds.insert(case.shape, World::build(case.shape, 1)?);
+            place.insert(World::build(case.shape, 1)?);
         }
     }
     let mut entries = Vec::new();
@@ -76,7 +76,7 @@ pub(crate) fn run(effort: Effort, progress: &Progress) -> Result<Vec<Figure>> {
         let world = worlds.get_mut(&case.shape).context("built above")?;
         for flows in chosen(case, effort) {
             progress.say(&format!("program: checking {}", case.name));
-            entries.push(Entry::prepare(case, flows, world)?);
+            entries.push(Trial::prepare(case, flows, world)?);
         }
     }
     progress.begin("program", u64::from(effort.runs) * entries.len() as u64);
@@ -102,7 +102,7 @@ fn chosen(case: &Case, effort: Effort) -> Vec<u32> {
     }
 }
 
-impl Entry {
+impl Trial {
     /// Loads the driver and checks what the program makes of the case's packets.
     fn prepare(case: &'static Case, flows: u32, world: &mut World) -> Result<Self> {
         let vary: Flows = case.vary(flows);
@@ -147,6 +147,12 @@ impl Entry {
     /// One run: the floors, then the program.
     fn measure(&mut self, world: &mut World, packets: u32) -> Result<()> {
         let fd = world.dataplane().program()?.fd()?.try_clone()?;
+        let counter = match self.action {
+            action::TX => Counter::TX,
+            action::REDIRECT => Counter::REDIRECT,
+            _ => Counter::PASS,
+        };
+        let before = world.dataplane().counter(counter)?;
         let (rig, extra, action) = (&mut self.rig, self.case.extra, self.action);
         let (floor, push, extra, program) = world.net.host.run(|| -> Result<_> {
             rig::pin(0)?;
@@ -160,6 +166,11 @@ impl Entry {
             rig.aim(&fd)?;
             Ok((floor, push, extra, rig.time(packets, action)?))
         })?;
+        let counted = world.dataplane().counter(counter)? - before;
+        ensure!(
+            counted == u64::from(packets),
+            "{counted} of {packets} packets ended as the case expects"
+        );
         self.floor.push(floor);
         self.push.push(push);
         self.extra.extend(extra);
@@ -188,7 +199,7 @@ impl Entry {
     }
 }
 
-fn figures(entries: &[Entry]) -> Vec<Figure> {
+fn figures(entries: &[Trial]) -> Vec<Figure> {
     let mut figures = Vec::new();
     let mut goals: Vec<(usize, Goal)> = Vec::new();
     for entry in entries {
@@ -220,8 +231,8 @@ fn figures(entries: &[Entry]) -> Vec<Figure> {
 }
 
 /// The floor and the floor with a push, over all cases of one flow.
-fn floors(entries: &[Entry]) -> [Figure; 2] {
-    let of = |name: &str, pick: fn(&Entry) -> &Vec<Timing>| {
+fn floors(entries: &[Trial]) -> [Figure; 2] {
+    let of = |name: &str, pick: fn(&Trial) -> &Vec<Timing>| {
         let all = || entries.iter().filter(|e| e.flows == 1).flat_map(pick);
         let kernel: Vec<_> = all().map(|timing| timing.kernel).collect();
         let cpu: Vec<_> = all().map(|timing| timing.cpu).collect();

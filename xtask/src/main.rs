@@ -10,8 +10,7 @@ mod commands;
 mod host;
 mod step;
 
-use commands::{clean, fuzz, lint, playground, report, run, setup, test};
-use commands::{bench, clean, lint, playground, run, setup, test};
+use commands::{bench, clean, fuzz, lint, playground, report, run, setup, test};
 
 #[derive(Debug, Parser)]
 #[command(

@@ -176,12 +176,9 @@ impl World {
     pub(crate) fn attach(&mut self) -> Result<()> {
         let dataplane = self.dataplane.as_mut().context("taken only in drop")?;
         for device in self.net.devices.values() {
-            let port = dataplane
-                .port(device.ifindex)
-                .context("assigned when it was built")?;
             self.net
                 .host
-                .run(|| dataplane.attach(device, port, XdpMode::Native))?;
+                .run(|| dataplane.attach(device, XdpMode::Native))?;
         }
         Ok(())
     }

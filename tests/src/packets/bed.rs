@@ -122,7 +122,8 @@ impl Bed {
         };
         let (mut dataplane, image) = Dataplane::open(options)?;
         for device in devices.values() {
-            dataplane.assign_port(device)?;
+            // Inside: the device map takes the index for one of the caller's namespace.
+            host.run(|| dataplane.assign_port(device))?;
         }
         let mut bed = Self {
             host,

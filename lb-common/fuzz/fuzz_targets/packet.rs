@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use lb_common::wire::{Cursor, ipv4::Ipv4, parse};
+use lb_common::wire::{Accept, Cursor, ipv4::Ipv4, parse};
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../properties/packet.rs"]

@@ -1,7 +1,7 @@
 //! What holds of the packet parser for any frame. Used by the fuzz target and by the test that replays
 //! its corpus.
 
-use super::{Cursor, Ipv4, parse};
+use super::{Accept, Cursor, Ipv4, parse};
 
 /// Parsing changes nothing, and a packet that is accepted lies within its frame.
 ///
@@ -11,7 +11,7 @@ pub(crate) fn holds(frame: &[u8]) {
     let mut copy = frame.to_vec();
     let range = copy.as_ptr_range();
     let (start, end) = (range.start as usize, range.end as usize);
-    if let Ok(packet) = parse(Cursor::new(&mut copy)) {
+    if let Ok(packet) = parse(Cursor::new(&mut copy), Accept { udp: true }) {
         let ip = core::ptr::from_ref(&*packet.ip) as usize;
         assert!(start < ip, "the IP header is the frame's first");
         assert!(

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::{Cursor, Unparsed, ipv4::Ipv4, parse};
+use super::{Accept, Cursor, Unparsed, ipv4::Ipv4, parse};
 
 #[path = "../../fuzz/properties/packet.rs"]
 mod property;
@@ -32,7 +32,7 @@ fn the_property_holds_of_the_whole_corpus() {
 fn the_corpus_reaches_every_outcome() {
     let mut outcomes: Vec<_> = corpus()
         .into_iter()
-        .map(|(_, mut frame)| parse(Cursor::new(&mut frame)).map(|_| ()))
+        .map(|(_, mut frame)| parse(Cursor::new(&mut frame), Accept { udp: true }).map(|_| ()))
         .collect();
     assert!(outcomes.len() >= 20, "{} files", outcomes.len());
     outcomes.sort_by_key(|outcome| format!("{outcome:?}"));

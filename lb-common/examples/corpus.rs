@@ -18,6 +18,7 @@ const LENGTH: usize = 16;
 const FRAGMENT: usize = 20;
 const PROTOCOL: usize = 23;
 const TCP: usize = 34;
+const UDP_LENGTH: usize = TCP + 4;
 const TCP_OFFSET: usize = TCP + 12;
 const TCP_FLAGS: usize = TCP + 13;
 
@@ -91,7 +92,26 @@ fn whole() -> Vec<(&'static str, Vec<u8>)> {
         let builder = link().ipv6([0xfd; 16], [0xfe; 16], 64).udp(5353, 53);
         builder.write(frame, &[1, 2, 3]).expect("writing to memory");
     });
+    for (name, length) in [
+        ("udp_length_0", 0),
+        ("udp_length_7", 7),
+        ("udp_length_less", 12),
+        ("udp_length_more", 17),
+    ] {
+        frames.push((name, udp_claiming(length)));
+    }
     frames
+}
+
+/// A datagram whose UDP header claims another length than IP's.
+fn udp_claiming(length: u16) -> Vec<u8> {
+    let mut frame = Vec::new();
+    let builder = link().ipv4(CLIENT, VIP, 64).udp(5353, 53);
+    builder
+        .write(&mut frame, &[7; 8])
+        .expect("writing to memory");
+    frame[UDP_LENGTH..UDP_LENGTH + 2].copy_from_slice(&length.to_be_bytes());
+    frame
 }
 
 /// One that was right, with something done to it.

@@ -83,14 +83,26 @@ pub struct Map {
     pub per_cpu: bool,
 }
 
+/// What configurations ask for, besides the sets that [`feature_sets`] makes by itself.
+const COMMON: [u32; 3] = [
+    feature::DNAT | feature::REDIRECT,
+    feature::DNAT | feature::REDIRECT | feature::UDP,
+    feature::DSR | feature::UDP | feature::ANY_PORT,
+];
+
 /// Every way of loading the program that is worth telling apart: without any feature, with each one
-/// alone, with all but one, with all, and the tracing program.
+/// alone, common combinations, with all but one, with all, and the tracing program.
 pub fn feature_sets() -> Vec<FeatureSet> {
     let all = feature::ALL.iter().fold(0, |bits, (bit, _)| bits | bit);
+    let joined = |bits: u32| {
+        let names = feature::ALL.iter().filter(|(bit, _)| bits & bit != 0);
+        names.map(|(_, name)| *name).collect::<Vec<_>>().join(" + ")
+    };
     let names: BTreeMap<u32, String> = feature::ALL
         .iter()
-        // Where two names mean the same bits, the shorter one is kept.
+        // Where two names mean the same bits, the later one is kept.
         .map(|(bit, name)| (all & !bit, format!("all but {name}")))
+        .chain(COMMON.map(|bits| (bits, joined(bits))))
         .chain(
             feature::ALL
                 .iter()

@@ -6,7 +6,7 @@
 use std::{
     io::ErrorKind,
     mem::MaybeUninit,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddrV4},
     os::fd::AsRawFd,
     sync::{
         Arc,
@@ -25,6 +25,7 @@ const ETH_P_ALL: u16 = 0x0003;
 const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
 const ETHERNET: usize = 14;
 const PROTOCOL_TCP: u8 = 6;
+const PROTOCOL_UDP: u8 = 17;
 
 /// A running capture; frames since its start.
 #[derive(Debug)]
@@ -36,6 +37,21 @@ pub struct Capture {
 /// A captured frame, from its Ethernet header on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame(pub Vec<u8>);
+
+/// Addresses of a TCP or UDP packet over IPv4, and of its frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Ethernet source.
+    pub source_mac: [u8; 6],
+    /// Where it comes from.
+    pub source: SocketAddrV4,
+    /// Where it goes.
+    pub destination: SocketAddrV4,
+    /// IPv4 protocol number.
+    pub protocol: u8,
+    /// IPv4 time to live.
+    pub ttl: u8,
+}
 
 /// The addresses and flags of a TCP segment over IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,32 +97,46 @@ impl Capture {
 }
 
 impl Frame {
+    /// The addresses in it, if it is TCP or UDP over IPv4.
+    pub fn flow(&self) -> Option<Flow> {
+        let (ip, transport) = self.ipv4()?;
+        let protocol = *ip.get(9)?;
+        let address = |at: usize, port_at: usize| -> Option<SocketAddrV4> {
+            let address: [u8; 4] = ip.get(at..at + 4)?.try_into().ok()?;
+            let port: [u8; 2] = transport.get(port_at..port_at + 2)?.try_into().ok()?;
+            Some(SocketAddrV4::new(address.into(), u16::from_be_bytes(port)))
+        };
+        matches!(protocol, PROTOCOL_TCP | PROTOCOL_UDP).then_some(())?;
+        Some(Flow {
+            source_mac: self.0.get(6..12)?.try_into().ok()?,
+            source: address(12, 0)?,
+            destination: address(16, 2)?,
+            protocol,
+            ttl: *ip.get(8)?,
+        })
+    }
+
     /// The TCP segment in it, if it is one over IPv4.
     pub fn segment(&self) -> Option<Segment> {
-        let ip = self.0.get(ETHERNET..)?;
-        if self.0.get(12..ETHERNET)? != ETHERTYPE_IPV4 || *ip.get(9)? != PROTOCOL_TCP {
-            return None;
-        }
-        let header = usize::from(ip.first()? & 0x0f) * 4;
-        let tcp = ip.get(header..)?;
-        let address = |at: usize| -> Option<Ipv4Addr> {
-            let bytes: [u8; 4] = ip.get(at..at + 4)?.try_into().ok()?;
-            Some(Ipv4Addr::from(bytes))
-        };
-        let port = |at: usize| -> Option<u16> {
-            Some(u16::from_be_bytes(tcp.get(at..at + 2)?.try_into().ok()?))
-        };
-        let flags = *tcp.get(13)?;
+        let flow = self.flow().filter(|flow| flow.protocol == PROTOCOL_TCP)?;
+        let flags = *self.ipv4()?.1.get(13)?;
         Some(Segment {
-            source: address(12)?,
-            source_port: port(0)?,
-            destination: address(16)?,
-            destination_port: port(2)?,
+            source: *flow.source.ip(),
+            source_port: flow.source.port(),
+            destination: *flow.destination.ip(),
+            destination_port: flow.destination.port(),
             syn: flags & 0x02 != 0,
             ack: flags & 0x10 != 0,
             rst: flags & 0x04 != 0,
-            ttl: *ip.get(8)?,
+            ttl: flow.ttl,
         })
+    }
+
+    /// The IPv4 header and what follows it.
+    fn ipv4(&self) -> Option<(&[u8], &[u8])> {
+        let ip = self.0.get(ETHERNET..)?;
+        (self.0.get(12..ETHERNET)? == ETHERTYPE_IPV4).then_some(())?;
+        ip.split_at_checked(usize::from(ip.first()? & 0x0f) * 4)
     }
 }
 

@@ -1,11 +1,12 @@
 //! The daemon's configuration file, composed: what tests and the playground change between runs.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt::Display, path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use serde::{Serialize, Serializer};
 
 use crate::{
+    mode::{Forward, XdpMode},
     sweep,
     topology::{Topology, VIP},
 };
@@ -88,7 +89,7 @@ pub struct Health {
 #[expect(missing_docs, reason = "the fields are the file's keys")]
 pub struct Backend {
     pub name: String,
-    pub address: SocketAddr,
+    pub address: String,
     pub weight: u16,
 }
 
@@ -108,20 +109,34 @@ impl Config {
             interfaces: topology
                 .lb_interfaces()
                 .iter()
-                .map(|name| Interface::new(name))
+                .map(|name| Interface::new(name, topology.xdp))
                 .collect(),
             services: vec![Service {
                 name: "web".to_owned(),
                 listen: vec![format!("tcp://{VIP}")],
-                forward: "dnat",
+                forward: topology.forward.word(),
                 scheduler: "maglev",
                 table_size: 16_381,
                 health: vec![Health::quick()],
                 backends: backends
-                    .map(|one| Backend::new(&one.name, one.address))
+                    .map(|one| match topology.forward {
+                        Forward::Dnat => Backend::new(&one.name, one.address),
+                        // The packet stays as it is, its port too.
+                        Forward::Dsr => Backend::new(&one.name, one.address.ip()),
+                    })
                     .collect(),
             }],
         }
+    }
+
+    /// The service `web` once more, as `udp` for UDP. Its health is that of the TCP port.
+    pub fn add_udp(&mut self) {
+        let udp = Service {
+            name: "udp".to_owned(),
+            listen: vec![format!("udp://{VIP}")],
+            ..self.web().clone()
+        };
+        self.services.push(udp);
     }
 
     /// The file's text.
@@ -141,11 +156,11 @@ impl Config {
 }
 
 impl Interface {
-    /// Native XDP on `name`: on veth nothing less will do.
-    pub fn new(name: &str) -> Self {
+    /// XDP on `name`, in no other mode than `xdp`.
+    pub fn new(name: &str, xdp: XdpMode) -> Self {
         Self {
             name: name.to_owned(),
-            xdp: "native",
+            xdp: xdp.word(),
         }
     }
 }
@@ -187,11 +202,11 @@ impl Health {
 }
 
 impl Backend {
-    /// With weight 1.
-    pub fn new(name: &str, address: SocketAddr) -> Self {
+    /// With weight 1; `address` with or without a port.
+    pub fn new(name: &str, address: impl Display) -> Self {
         Self {
             name: name.to_owned(),
-            address,
+            address: address.to_string(),
             weight: 1,
         }
     }

@@ -16,6 +16,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 struct Page {
     connections: AtomicU64,
     requests: AtomicU64,
+    datagrams: AtomicU64,
     ready: AtomicU32,
 }
 
@@ -56,6 +57,11 @@ impl Counts {
         self.page().requests.load(Ordering::Relaxed)
     }
 
+    /// UDP questions answered.
+    pub fn datagrams(&self) -> u64 {
+        self.page().datagrams.load(Ordering::Relaxed)
+    }
+
     /// The process that listens, or listened last.
     pub fn listener(&self) -> Option<u32> {
         let pid = self.page().ready.load(Ordering::Acquire);
@@ -70,6 +76,11 @@ impl Counts {
     /// Counts a request.
     pub fn add_request(&self) {
         self.page().requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a UDP question.
+    pub fn add_datagram(&self) {
+        self.page().datagrams.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Says that this process listens now.

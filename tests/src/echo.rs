@@ -4,10 +4,11 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{
@@ -58,12 +59,20 @@ impl EchoServer {
 /// Connects from `host`, sends `message`, and checks that it comes back.
 pub fn echo(host: &Host, target: SocketAddr, message: &[u8], limit: Duration) -> Result<()> {
     host.run(|| {
-        let mut stream = TcpStream::connect_timeout(&target, limit)
+        let stream = TcpStream::connect_timeout(&target, limit)
             .with_context(|| format!("connecting to {target}"))?;
         stream.set_read_timeout(Some(limit))?;
-        stream.write_all(message)?;
+        stream.set_write_timeout(Some(limit))?;
         let mut answer = vec![0; message.len()];
-        stream.read_exact(&mut answer).context("reading the echo")?;
+        // At the same time: more than the buffers hold would wait for itself.
+        let (sent, received) = thread::scope(|scope| {
+            let sending = scope.spawn(|| (&stream).write_all(message));
+            let received = (&stream).read_exact(&mut answer);
+            (sending.join(), received)
+        });
+        received.context("reading the echo")?;
+        sent.map_err(|_| anyhow!("the sender panicked"))?
+            .context("sending")?;
         ensure!(answer == message, "the echo differs from what was sent");
         Ok(())
     })

@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     path::Path,
     process::Command,
     sync::Arc,
@@ -185,6 +185,14 @@ impl Host {
     /// Lets the host forward packets, without sending redirects for them.
     pub fn forward(&self) -> Result<()> {
         self.sysctl("net/ipv4/ip_forward", "1")
+    }
+
+    /// Gives the host an address on `lo` that it tells nobody about: ARP neither answers for it nor
+    /// asks in its name.
+    pub fn own_silently(&self, address: Ipv4Addr) -> Result<()> {
+        self.sysctl("net/ipv4/conf/all/arp_ignore", "1")?;
+        self.sysctl("net/ipv4/conf/all/arp_announce", "2")?;
+        self.address("lo", address, 32)
     }
 
     /// Runs `work` on a thread inside the host, and gives back what it gives.

@@ -1,4 +1,5 @@
-//! A client that keeps requesting: one connection a request, paced, every outcome reported.
+//! A client that keeps requesting: one connection (HTTP) or source port (UDP) a request, paced, every
+//! outcome reported.
 
 use std::{
     collections::BTreeMap,
@@ -14,6 +15,7 @@ use tokio::{sync::oneshot, task::JoinSet, time::MissedTickBehavior};
 use crate::{
     host::{Host, Task},
     http::{self, Timeouts},
+    udp,
 };
 
 /// How a request went.
@@ -45,11 +47,28 @@ pub struct Report {
 }
 
 impl Load {
-    /// Requests `target` from `host`, one every `pace`.
+    /// Requests `target` by HTTP from `host`, one every `pace`.
     pub fn start(host: &Host, target: SocketAddr, pace: Duration, timeouts: Timeouts) -> Self {
+        Self::paced(host, pace, move || async move {
+            let reply = http::get(target, timeouts).await?;
+            Ok(reply.backend().to_owned())
+        })
+    }
+
+    /// Asks `target` by UDP from `host`, once every `pace`; no answer until `deadline` is a failure.
+    pub fn start_udp(host: &Host, target: SocketAddr, pace: Duration, deadline: Duration) -> Self {
+        Self::paced(host, pace, move || async move {
+            Ok(udp::ask(target, 0, deadline).await?.backend)
+        })
+    }
+
+    fn paced<F>(host: &Host, pace: Duration, request: impl Fn() -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<String>> + Send + 'static,
+    {
         let (sender, outcomes) = channel();
         let (stop, stopped) = oneshot::channel();
-        let task = host.spawn(move || request_until(target, pace, timeouts, sender, stopped));
+        let task = host.spawn(move || request_until(request, pace, sender, stopped));
         Self {
             stop,
             task,
@@ -126,13 +145,14 @@ impl Display for Report {
     }
 }
 
-async fn request_until(
-    target: SocketAddr,
+async fn request_until<F>(
+    request: impl Fn() -> F,
     pace: Duration,
-    timeouts: Timeouts,
     outcomes: Sender<Outcome>,
     mut stopped: oneshot::Receiver<()>,
-) {
+) where
+    F: Future<Output = Result<String>> + Send + 'static,
+{
     let mut clock = tokio::time::interval(pace);
     // A machine that was busy for a moment does not make up for it in a burst.
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -142,14 +162,10 @@ async fn request_until(
             _ = clock.tick() => {}
             _ = &mut stopped => break,
         }
-        let outcomes = outcomes.clone();
+        let (outcomes, request) = (outcomes.clone(), request());
         running.spawn(async move {
             let started = Instant::now();
-            let result = http::get(target, timeouts).await;
-            let result = match result {
-                Ok(reply) => Ok(reply.backend().to_owned()),
-                Err(error) => Err(format!("{error:#}")),
-            };
+            let result = request.await.map_err(|error| format!("{error:#}"));
             let _ = outcomes.send(Outcome {
                 started,
                 ended: Instant::now(),

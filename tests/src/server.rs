@@ -1,15 +1,17 @@
-//! An HTTP server in a process of its own, so that it can be killed, stopped and revived.
+//! A server in a process of its own, so that it can be killed, stopped and revived: HTTP and UDP on
+//! the same addresses.
 
 use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use tokio::{
-    net::{TcpListener, TcpSocket},
+    net::{TcpListener, TcpSocket, UdpSocket},
     runtime::Builder,
+    task::JoinSet,
 };
 
-use crate::{counts::Counts, host::Host, http, poll, process::Process, programs};
+use crate::{counts::Counts, host::Host, http, poll, process::Process, programs, udp};
 
 /// How long a started server may take to listen.
 const START: Duration = Duration::from_secs(10);
@@ -18,26 +20,26 @@ const START: Duration = Duration::from_secs(10);
 /// they are that many, and a TCP health check notices nothing before: few, so that it does soon.
 const BACKLOG: u32 = 16;
 
-/// An HTTP server inside a host, answering with its name; dropping it kills it.
+/// A server inside a host, answering HTTP and UDP with its name; dropping it kills it.
 #[derive(Debug)]
 pub struct Server {
     process: Option<Process>,
     stopped: bool,
     host: Host,
     name: String,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     counts: Arc<Counts>,
 }
 
 impl Server {
-    /// Listens when this returns.
-    pub fn start(host: &Host, name: &str, address: SocketAddr) -> Result<Self> {
+    /// Listens on all `addresses` when this returns.
+    pub fn start(host: &Host, name: &str, addresses: &[SocketAddr]) -> Result<Self> {
         let mut server = Self {
             process: None,
             stopped: false,
             host: host.clone(),
             name: name.to_owned(),
-            address,
+            addresses: addresses.to_vec(),
             counts: Arc::new(Counts::new()?),
         };
         server.revive()?;
@@ -52,6 +54,11 @@ impl Server {
     /// HTTP requests answered over all lives.
     pub fn requests(&self) -> u64 {
         self.counts.requests()
+    }
+
+    /// UDP questions answered over all lives.
+    pub fn datagrams(&self) -> u64 {
+        self.counts.datagrams()
     }
 
     /// Whether it runs and is not stopped.
@@ -87,13 +94,10 @@ impl Server {
 
     fn spawn(&self) -> Result<Process> {
         let mut command = self.host.command(programs::playground()?);
-        command.args([
-            "serve",
-            "--name",
-            &self.name,
-            "--listen",
-            &self.address.to_string(),
-        ]);
+        command.args(["serve", "--name", &self.name]);
+        for address in &self.addresses {
+            command.arg("--listen").arg(address.to_string());
+        }
         command.arg("--counts").arg(self.counts.path());
         let mut process = Process::spawn(command)?;
         let pid = process.pid();
@@ -111,13 +115,22 @@ impl Server {
 }
 
 /// The server's process: serves until killed.
-pub fn run(name: &str, address: SocketAddr, counts: &Path) -> Result<()> {
+pub fn run(name: &str, addresses: &[SocketAddr], counts: &Path) -> Result<()> {
     let counts = Arc::new(Counts::open(counts)?);
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let listener = listen(address).with_context(|| format!("listening on {address}"))?;
+        let mut serving = JoinSet::new();
+        for address in addresses {
+            let what = || format!("listening on {address}");
+            let listener = listen(*address).with_context(what)?;
+            let socket = UdpSocket::bind(address).await.with_context(what)?;
+            let (named, counted) = (name.to_owned(), Arc::clone(&counts));
+            serving.spawn(async move { http::serve(listener, &named, counted).await });
+            let (named, counted) = (name.to_owned(), Arc::clone(&counts));
+            serving.spawn(async move { udp::serve(socket, &named, counted).await });
+        }
         counts.set_listening();
-        http::serve(listener, name, counts).await;
+        while serving.join_next().await.is_some() {}
         Ok(())
     })
 }

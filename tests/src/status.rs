@@ -64,6 +64,8 @@ pub struct Interface {
 pub struct Service {
     /// Its name.
     pub name: String,
+    /// How packets reach its backends.
+    pub forward: String,
     /// Slots of its table.
     pub table_size: u64,
     /// Packets to its backends.
@@ -123,8 +125,16 @@ impl Status {
     /// # Panics
     /// Where there is none.
     pub fn web(&self) -> &Service {
-        let found = self.services.iter().find(|service| service.name == "web");
-        found.expect("the service `web` is not in the status")
+        self.service("web")
+    }
+
+    /// The service `name`.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn service(&self, name: &str) -> &Service {
+        let found = self.services.iter().find(|service| service.name == name);
+        found.unwrap_or_else(|| panic!("the service `{name}` is not in the status"))
     }
 
     /// An interface.
@@ -164,10 +174,12 @@ impl Status {
             .collect()
     }
 
-    /// Whether every backend of `web` is up and has slots.
+    /// Whether every backend of every service is up and has slots.
     pub fn all_up(&self) -> bool {
-        let backends = &self.web().backends;
-        !backends.is_empty() && backends.iter().all(Backend::serves)
+        let up = |service: &Service| {
+            !service.backends.is_empty() && service.backends.iter().all(Backend::serves)
+        };
+        !self.services.is_empty() && self.services.iter().all(up)
     }
 
     /// How many packets met the verdict `name`.

@@ -10,13 +10,21 @@
 //!
 //! The client reaches the VIP's network and the back network through the load balancer, the
 //! backends everything. One-armed, the load balancer has only `back`, and the router sends it what
-//! is for the VIP.
+//! is for the VIP. For `dsr` the backends have the VIP on `lo`, and their way back leads through the
+//! router: the load balancer sees requests alone.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
 use anyhow::{Context, Result};
 
-use crate::{host::Host, netlink::ANYWHERE, server::Server, sweep};
+use crate::{
+    ethtool,
+    host::Host,
+    mode::{Forward, XdpMode},
+    netlink::ANYWHERE,
+    server::Server,
+    sweep,
+};
 
 /// The service.
 pub const VIP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 0, 80), 80);
@@ -61,6 +69,8 @@ pub struct TopologyBuilder {
     one_armed: bool,
     bridged: bool,
     one_packet_a_frame: bool,
+    forward: Forward,
+    xdp: XdpMode,
 }
 
 /// The hosts, with a server on each backend. Dropping it removes everything.
@@ -76,11 +86,15 @@ pub struct Topology {
     pub router: Host,
     /// Interfaces `back` and `far`; there where a backend is behind it.
     pub gateway: Option<Host>,
+    /// What the backends' way back is made for.
+    pub forward: Forward,
+    /// What the load balancer's offloads are made for.
+    pub xdp: XdpMode,
     one_armed: bool,
     bridged: bool,
 }
 
-/// A backend: a host, its HTTP server on port 80, and its plug in the switch.
+/// A backend: a host, its server on port 80, and its plug in the switch.
 #[derive(Debug)]
 pub struct Backend {
     /// `b1`, ...: what its server answers.
@@ -137,6 +151,18 @@ impl TopologyBuilder {
         self
     }
 
+    /// Backends that answer as `forward` has it; as `dnat` unless said otherwise.
+    pub fn forward(mut self, forward: Forward) -> Self {
+        self.forward = forward;
+        self
+    }
+
+    /// A load balancer for this XDP mode; native unless said otherwise.
+    pub fn xdp(mut self, xdp: XdpMode) -> Self {
+        self.xdp = xdp;
+        self
+    }
+
     /// Host names `prefix-client` and so on, instead of unique ones.
     pub fn prefix(mut self, prefix: &str) -> Self {
         self.prefix = Some(prefix.to_owned());
@@ -161,6 +187,8 @@ impl TopologyBuilder {
             lb: host("lb")?,
             router,
             gateway: None,
+            forward: self.forward,
+            xdp: self.xdp,
             one_armed: self.one_armed,
             bridged: self.bridged,
         };
@@ -191,6 +219,8 @@ impl Topology {
             one_armed: false,
             bridged: false,
             one_packet_a_frame: false,
+            forward: Forward::default(),
+            xdp: XdpMode::default(),
         }
     }
 
@@ -258,6 +288,12 @@ impl Topology {
         } else {
             self.plug_lb("front")?;
         }
+        if self.xdp == XdpMode::Generic {
+            // Generic XDP runs after GRO, and what that has merged is too long to be sent on.
+            for name in self.lb_interfaces() {
+                lb.run(|| ethtool::set_gro(name, false))?;
+            }
+        }
         client.route(VIP_NET, PREFIX, self.way_in())?;
         client.route(BACK_NET, PREFIX, self.way_in())
     }
@@ -291,10 +327,18 @@ impl Topology {
     fn add_backend(&mut self, host: &Host, n: u8) -> Result<()> {
         let (name, address) = (format!("b{n}"), back(10 + n));
         plug(host, "eth0", address, &self.router, &name, "back")?;
-        host.route(ANYWHERE, 0, LB_BACK)?;
+        let mut listen = vec![SocketAddr::from((address, VIP.port()))];
+        match self.forward {
+            Forward::Dnat => host.route(ANYWHERE, 0, LB_BACK)?,
+            Forward::Dsr => {
+                host.own_silently(*VIP.ip())?;
+                host.route(ANYWHERE, 0, ROUTER_BACK)?;
+                listen.push(VIP.into());
+            }
+        }
         let switch = self.router.clone();
         self.backends
-            .push(Backend::start(&name, address, host, switch, &name)?);
+            .push(Backend::start(&name, &listen, host, switch, &name)?);
         Ok(())
     }
 
@@ -310,9 +354,10 @@ impl Topology {
         self.lb.route(FAR_NET, PREFIX, GATEWAY)?;
         self.client.route(FAR_NET, PREFIX, self.way_in())?;
         self.gateway = Some(gateway.clone());
+        let listen = [SocketAddr::from((address, VIP.port()))];
         self.backends.push(Backend::start(
             &name,
-            address,
+            &listen,
             host,
             gateway.clone(),
             "far",
@@ -338,10 +383,17 @@ impl Backend {
         self.server.revive()
     }
 
-    fn start(name: &str, address: Ipv4Addr, host: &Host, switch: Host, port: &str) -> Result<Self> {
-        let address = SocketAddr::from((address, VIP.port()));
+    /// Its own address is the first of `listen`.
+    fn start(
+        name: &str,
+        listen: &[SocketAddr],
+        host: &Host,
+        switch: Host,
+        port: &str,
+    ) -> Result<Self> {
         let (name, port) = (name.to_owned(), port.to_owned());
-        let server = Server::start(host, &name, address)?;
+        let server = Server::start(host, &name, listen)?;
+        let address = *listen.first().context("a backend needs an address")?;
         Ok(Self {
             name,
             address,

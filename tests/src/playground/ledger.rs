@@ -13,6 +13,13 @@ use testbed::load::Outcome;
 /// Seconds of history for the graphs.
 pub(crate) const HISTORY: usize = 40;
 
+/// What came of the requests by HTTP, and by UDP where there are any.
+#[derive(Debug, Default)]
+pub(crate) struct Ledgers {
+    pub(crate) http: Ledger,
+    pub(crate) udp: Ledger,
+}
+
 /// Running totals.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
@@ -37,17 +44,30 @@ struct Window {
     until: Instant,
 }
 
-impl Ledger {
+impl Ledgers {
     /// A backend is about to die; call it before.
     pub(crate) fn excuse(&mut self, from: Instant, detection: Duration) {
+        self.http.excuse(from, detection);
+        self.udp.excuse(from, detection);
+    }
+}
+
+impl Ledger {
+    fn excuse(&mut self, from: Instant, detection: Duration) {
         self.windows.push(Window {
             from,
             until: from + detection,
         });
     }
 
-    /// Counts an outcome.
-    pub(crate) fn record(&mut self, outcome: &Outcome) {
+    /// Counts outcomes.
+    pub(crate) fn record_all(&mut self, outcomes: impl IntoIterator<Item = Outcome>) {
+        outcomes
+            .into_iter()
+            .for_each(|outcome| self.record(&outcome));
+    }
+
+    fn record(&mut self, outcome: &Outcome) {
         match &outcome.result {
             Ok(backend) => {
                 *self.answered.entry(backend.clone()).or_default() += 1;

@@ -22,7 +22,7 @@ use crate::arguments::Arguments;
 
 fn main() -> ExitCode {
     let result = match Arguments::parse() {
-        Arguments::Run { backends, duration } => run::run(backends, duration),
+        Arguments::Run(options) => run::run(&options),
         Arguments::Kill { target } => control::send(control::Action::Kill, &target),
         Arguments::Stop { target } => control::send(control::Action::Stop, &target),
         Arguments::Revive { target } => control::send(control::Action::Revive, &target),
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
             name,
             listen,
             counts,
-        } => testbed::server::run(&name, listen, &counts),
+        } => testbed::server::run(&name, &listen, &counts),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -16,14 +16,26 @@ pub(crate) fn show(scene: &Scene) {
 }
 
 fn line(scene: &Scene) -> String {
-    let backends: Vec<_> = scene.backends.iter().map(backend).collect();
+    let backends = scene.backends.iter();
+    let backends: Vec<_> = backends
+        .map(|row| backend(row, scene.udp.is_some()))
+        .collect();
+    let udp = match &scene.udp {
+        Some(udp) => format!(
+            "{} UDP ({}/s), {} failed, ",
+            udp.requests,
+            scene.udp_rate(),
+            udp.failed
+        ),
+        None => String::new(),
+    };
     let daemon = match &scene.daemon {
         Daemon::Running { .. } => String::new(),
         Daemon::Silent => "  daemon does not answer".to_owned(),
         Daemon::Killed { restart } => format!("  daemon killed; restart: {restart}"),
     };
     format!(
-        "{:>4}s  {} requests ({}/s), {} failed, {} packets seen | {}{daemon}",
+        "{:>4}s  {} requests ({}/s), {} failed, {udp}{} packets seen | {}{daemon}",
         scene.elapsed.as_secs(),
         scene.requests,
         scene.rate(),
@@ -33,14 +45,20 @@ fn line(scene: &Scene) -> String {
     )
 }
 
-fn backend(row: &Row) -> String {
+fn backend(row: &Row, with_udp: bool) -> String {
     let Row {
         name,
         health,
         share,
         request_rate,
+        udp_rate,
         packet_rate,
         ..
     } = row;
-    format!("{name} {health} {share:.0}% {request_rate} req/s {packet_rate} pkt/s")
+    let udp = if with_udp {
+        format!("{udp_rate} udp/s ")
+    } else {
+        String::new()
+    };
+    format!("{name} {health} {share:.0}% {request_rate} req/s {udp}{packet_rate} pkt/s")
 }

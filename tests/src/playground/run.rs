@@ -16,8 +16,9 @@ use tokio::{
 };
 
 use crate::{
+    arguments::Options,
     control::{self, Request},
-    ledger::Ledger,
+    ledger::{Ledger, Ledgers},
     plain,
     sampler::{self, Sample},
     scene::Scene,
@@ -40,23 +41,29 @@ pub(crate) enum Event {
 
 /// One request every so often.
 const PACE: Duration = Duration::from_millis(5);
+const UDP_PACE: Duration = Duration::from_millis(10);
 const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(2),
     answer: Duration::from_secs(2),
 };
+/// Nobody repeats a question: one that is lost, or its answer, is a failure.
+const UDP_DEADLINE: Duration = Duration::from_secs(2);
 /// How often the loop looks around when nothing comes in.
 const TICK: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Builds, runs, shows and removes it.
-pub(crate) fn run(backends: u8, duration: Option<Duration>) -> Result<()> {
+pub(crate) fn run(options: &Options) -> Result<()> {
     let (sender, events) = channel();
     watch_signals(sender.clone())?;
-    println!("playground: building client, router, load balancer and {backends} backends");
-    let mut playground = Playground::build(backends)?;
+    println!(
+        "playground: building client, router, load balancer and {} backends",
+        options.backends
+    );
+    let mut playground = Playground::build(options)?;
     control::listen(sender.clone())?;
     sampler::start(playground.world.cli(), sender.clone());
-    let end = duration.map(|duration| playground.start + duration);
+    let end = options.duration.map(|duration| playground.start + duration);
 
     let turned = if stdin().is_terminal() && stdout().is_terminal() {
         let mut view = View::open(sender)?;
@@ -78,23 +85,28 @@ pub(crate) fn run(backends: u8, duration: Option<Duration>) -> Result<()> {
 #[derive(Debug)]
 struct Playground {
     load: Load,
+    udp: Option<Load>,
     world: World,
-    ledger: Ledger,
+    ledgers: Ledgers,
     scene: Scene,
     start: Instant,
 }
 
 impl Playground {
-    fn build(backends: u8) -> Result<Self> {
-        let world = World::build(backends)?;
+    fn build(options: &Options) -> Result<Self> {
+        let world = World::build(options)?;
         let (client, lb) = (world.client().name(), world.lb_name());
-        let mut scene = Scene::new(client, lb, &programs::sluice()?);
+        let mut scene = Scene::new(client, lb, &programs::sluice()?, options.udp);
         scene.look(sampler::take(&world.cli(), None));
         let load = Load::start(world.client(), VIP.into(), PACE, TIMEOUTS);
+        let udp = options
+            .udp
+            .then(|| Load::start_udp(world.client(), VIP.into(), UDP_PACE, UDP_DEADLINE));
         Ok(Self {
             load,
+            udp,
             world,
-            ledger: Ledger::default(),
+            ledgers: Ledgers::default(),
             scene,
             start: Instant::now(),
         })
@@ -115,9 +127,10 @@ impl Playground {
                 Ok(Event::Request(request)) => self.answer(request),
                 Ok(Event::Resized) | Err(RecvTimeoutError::Timeout) => {}
             }
-            self.load
-                .drain()
-                .for_each(|outcome| self.ledger.record(&outcome));
+            self.ledgers.http.record_all(self.load.drain());
+            if let Some(udp) = &self.udp {
+                self.ledgers.udp.record_all(udp.drain());
+            }
             let state = self.world.daemon_state()?;
             if let DaemonState::Ended(status) = state {
                 return self.lament(status);
@@ -126,9 +139,10 @@ impl Playground {
             let second = now >= next_second;
             if second {
                 next_second += SECOND;
-                self.scene.rates = self.ledger.end_second();
+                self.scene.rates = self.ledgers.http.end_second();
+                self.scene.udp_rates = self.ledgers.udp.end_second();
             }
-            self.scene.update(now - self.start, state, &self.ledger);
+            self.scene.update(now - self.start, state, &self.ledgers);
             show(&self.scene, second)?;
             if end.is_some_and(|end| now >= end) {
                 return Ok(());
@@ -142,7 +156,7 @@ impl Playground {
             target,
             answer,
         } = request;
-        let result = self.world.act(action, &target, &mut self.ledger);
+        let result = self.world.act(action, &target, &mut self.ledgers);
         let result = result.map_err(|error| format!("{error:#}"));
         if let Ok(done) = &result {
             self.scene.tell(self.start.elapsed(), done);
@@ -162,27 +176,37 @@ impl Playground {
     fn finish(self) -> Result<()> {
         let Self {
             load,
+            udp,
             world,
-            mut ledger,
+            mut ledgers,
             mut scene,
             start,
         } = self;
         let elapsed = start.elapsed();
-        load.end()?
-            .iter()
-            .for_each(|outcome| ledger.record(outcome));
+        ledgers.http.record_all(load.end()?);
+        let has_udp = udp.is_some();
+        if let Some(udp) = udp {
+            ledgers.udp.record_all(udp.end()?);
+        }
         scene.look(sampler::take(&world.cli(), None));
-        scene.update(elapsed, DaemonState::Running, &ledger);
+        scene.update(elapsed, DaemonState::Running, &ledgers);
         println!("{}", scene.summary());
         world.stop_foreign_daemon();
         drop(world);
-        match (ledger.unexcused, ledger.answered()) {
-            (0, 0) => bail!("no request was answered"),
-            (0, _) => Ok(()),
-            (failed, _) => {
-                let why = ledger.first_error.unwrap_or_default();
-                bail!("{failed} requests failed without a death to excuse it; the first: {why}")
-            }
+        let Ledgers { http, udp } = ledgers;
+        judge("HTTP", http)?;
+        if has_udp { judge("UDP", udp) } else { Ok(()) }
+    }
+}
+
+/// Fails where a request did that was not excused, or where nobody answered.
+fn judge(what: &str, ledger: Ledger) -> Result<()> {
+    match (ledger.unexcused, ledger.answered()) {
+        (0, 0) => bail!("no {what} request was answered"),
+        (0, _) => Ok(()),
+        (failed, _) => {
+            let why = ledger.first_error.unwrap_or_default();
+            bail!("{failed} {what} requests failed without a death to excuse it; the first: {why}")
         }
     }
 }

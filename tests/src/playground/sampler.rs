@@ -58,11 +58,13 @@ pub(crate) fn take(cli: &Cli, last: Option<&Sample>) -> Option<Sample> {
 }
 
 fn rates(before: &Status, now: &Status, between: Duration) -> BTreeMap<String, u64> {
-    let packets = |status: &Status| -> BTreeMap<String, u64> {
-        let backends = status.services.iter().flat_map(|service| &service.backends);
-        backends
-            .map(|backend| (backend.name.clone(), backend.packets))
-            .collect()
+    // A backend may serve more than one service.
+    let packets = |status: &Status| {
+        let mut packets: BTreeMap<String, u64> = BTreeMap::new();
+        for backend in status.services.iter().flat_map(|service| &service.backends) {
+            *packets.entry(backend.name.clone()).or_default() += backend.packets;
+        }
+        packets
     };
     let before = packets(before);
     let rate = |name: &String, packets: u64| {

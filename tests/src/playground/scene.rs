@@ -1,15 +1,18 @@
 //! What there is to see, the same for the terminal, the plain lines and the summary.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt::Write,
     path::Path,
     time::Duration,
 };
 
-use testbed::topology::VIP;
+use testbed::{
+    status::{Backend, Status},
+    topology::VIP,
+};
 
-use crate::{ledger::Ledger, paths, sampler::Sample, world::DaemonState};
+use crate::{ledger::Ledgers, paths, sampler::Sample, world::DaemonState};
 
 /// Pieces of news that are kept.
 const NEWS: usize = 4;
@@ -26,6 +29,10 @@ pub(crate) struct Scene {
     pub(crate) excused: u64,
     /// Requests answered in the last second, by backend.
     pub(crate) rates: BTreeMap<String, u64>,
+    /// The same by UDP.
+    pub(crate) udp_rates: BTreeMap<String, u64>,
+    /// Where there is a UDP service.
+    pub(crate) udp: Option<Udp>,
     pub(crate) daemon: Daemon,
     /// What a person did, the latest last.
     pub(crate) news: VecDeque<String>,
@@ -34,6 +41,14 @@ pub(crate) struct Scene {
     sample: Option<Sample>,
     answers: bool,
     restart: String,
+}
+
+/// What came of the UDP requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Udp {
+    pub(crate) requests: u64,
+    pub(crate) failed: u64,
+    pub(crate) excused: u64,
 }
 
 /// A backend.
@@ -45,9 +60,13 @@ pub(crate) struct Row {
     /// Of the table's slots, per cent.
     pub(crate) share: f64,
     pub(crate) request_rate: u64,
+    /// UDP requests answered in the last second.
+    pub(crate) udp_rate: u64,
     pub(crate) packet_rate: u64,
     /// Answered so far.
     pub(crate) requests: u64,
+    /// Answered so far, by UDP.
+    pub(crate) udp_requests: u64,
     /// Answered in each of the last seconds.
     pub(crate) history: Vec<u64>,
     packets: u64,
@@ -71,7 +90,7 @@ pub(crate) struct Hint {
 
 impl Scene {
     /// Before the first request.
-    pub(crate) fn new(client: &str, lb: &str, sluice: &Path) -> Self {
+    pub(crate) fn new(client: &str, lb: &str, sluice: &Path, udp: bool) -> Self {
         let sluice = relative(&sluice.display().to_string());
         let sudo = if std::env::var_os("SUDO_USER").is_some() {
             "sudo "
@@ -86,6 +105,8 @@ impl Scene {
             failed: 0,
             excused: 0,
             rates: BTreeMap::new(),
+            udp_rates: BTreeMap::new(),
+            udp: udp.then(Udp::default),
             daemon: Daemon::Silent,
             news: VecDeque::new(),
             hints: vec![
@@ -142,7 +163,8 @@ impl Scene {
     }
 
     /// Time has passed.
-    pub(crate) fn update(&mut self, elapsed: Duration, daemon: DaemonState, ledger: &Ledger) {
+    pub(crate) fn update(&mut self, elapsed: Duration, daemon: DaemonState, ledgers: &Ledgers) {
+        let ledger = &ledgers.http;
         self.elapsed = elapsed;
         self.requests = ledger.requests();
         self.failed = ledger.failed();
@@ -156,7 +178,14 @@ impl Scene {
             },
             _ => Daemon::Silent,
         };
-        self.backends = self.rows(ledger);
+        if let Some(udp) = &mut self.udp {
+            *udp = Udp {
+                requests: ledgers.udp.requests(),
+                failed: ledgers.udp.failed(),
+                excused: ledgers.udp.excused,
+            };
+        }
+        self.backends = self.rows(ledgers);
     }
 
     /// Packets that the XDP program saw.
@@ -171,6 +200,11 @@ impl Scene {
         self.rates.values().sum()
     }
 
+    /// UDP requests answered in the last second.
+    pub(crate) fn udp_rate(&self) -> u64 {
+        self.udp_rates.values().sum()
+    }
+
     /// At the end.
     pub(crate) fn summary(&self) -> String {
         let Self {
@@ -178,6 +212,7 @@ impl Scene {
             requests,
             failed,
             excused,
+            udp,
             ..
         } = self;
         let mut text = format!("\nplayground: {:.1} s\n", elapsed.as_secs_f64());
@@ -188,18 +223,36 @@ impl Scene {
             "requests",
             format!("{requests}, failed {failed} ({excused} while a death was unnoticed)"),
         );
+        if let Some(Udp {
+            requests,
+            failed,
+            excused,
+        }) = udp
+        {
+            line(
+                "UDP",
+                format!("{requests}, failed {failed} ({excused} while a death was unnoticed)"),
+            );
+        }
         for Row {
             name,
             requests,
+            udp_requests,
             packets,
             new_flows,
             health,
             ..
         } in &self.backends
         {
+            let by_udp = match udp {
+                Some(_) => format!("{udp_requests} UDP requests, "),
+                None => String::new(),
+            };
             line(
                 name,
-                format!("{requests} requests, {packets} packets, {new_flows} new flows, {health}"),
+                format!(
+                    "{requests} requests, {by_udp}{packets} packets, {new_flows} new flows, {health}"
+                ),
             );
         }
         if let Some(sample) = &self.sample {
@@ -210,7 +263,8 @@ impl Scene {
             line(
                 "XDP",
                 format!(
-                    "{} packets seen: {}",
+                    "{}, {} packets seen: {}",
+                    modes(&sample.status),
                     self.packets_seen(),
                     verdicts.join(", ")
                 ),
@@ -219,7 +273,7 @@ impl Scene {
         text
     }
 
-    fn rows(&self, ledger: &Ledger) -> Vec<Row> {
+    fn rows(&self, ledgers: &Ledgers) -> Vec<Row> {
         let Some(Sample {
             status,
             packet_rates,
@@ -228,9 +282,14 @@ impl Scene {
         else {
             return Vec::new();
         };
+        let Ledgers { http, udp } = ledgers;
         let service = status.web();
+        let everywhere = |name: &str, field: fn(&Backend) -> u64| -> u64 {
+            let backends = status.services.iter().flat_map(|service| &service.backends);
+            backends.filter(|one| one.name == name).map(field).sum()
+        };
         let slots: u64 = service.backends.iter().map(|backend| backend.slots).sum();
-        let row = |backend: &testbed::status::Backend| {
+        let row = |backend: &Backend| {
             let name = &backend.name;
             let of = |counts: &BTreeMap<String, u64>| counts.get(name).copied().unwrap_or(0);
             Row {
@@ -239,21 +298,32 @@ impl Scene {
                 health: backend.health.clone(),
                 share: 100.0 * backend.slots as f64 / slots.max(1) as f64,
                 request_rate: of(&self.rates),
+                udp_rate: of(&self.udp_rates),
                 packet_rate: if self.answers { of(packet_rates) } else { 0 },
-                requests: of(&ledger.answered),
-                history: ledger
+                requests: of(&http.answered),
+                udp_requests: of(&udp.answered),
+                history: http
                     .history
                     .get(name)
                     .into_iter()
                     .flatten()
                     .copied()
                     .collect(),
-                packets: backend.packets,
-                new_flows: backend.new_flows,
+                packets: everywhere(name, |one| one.packets),
+                new_flows: everywhere(name, |one| one.new_flows),
             }
         };
         service.backends.iter().map(row).collect()
     }
+}
+
+/// How packets go: `dsr, generic`.
+fn modes(status: &Status) -> String {
+    let forward = status.web().forward.as_str();
+    let attached = status.interfaces.iter().map(|one| one.xdp.as_str());
+    let modes: BTreeSet<_> = attached.collect();
+    let modes = modes.into_iter().collect::<Vec<_>>().join(" and ");
+    format!("{forward}, {modes}")
 }
 
 /// As a person in the project's folder would type it.

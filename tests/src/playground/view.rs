@@ -84,29 +84,35 @@ fn draw(frame: &mut Frame<'_>, scene: &Scene) {
 }
 
 fn header(scene: &Scene) -> Paragraph<'static> {
+    let by_udp = scene.udp.unwrap_or_default();
+    let excused = scene.excused + by_udp.excused;
+    let udp = match scene.udp {
+        Some(udp) => format!("and {} by UDP, ", udp.requests),
+        None => String::new(),
+    };
     let failed = Span::styled(
-        format!("{} failed", scene.failed),
-        if scene.failed == scene.excused {
+        format!("{} failed", scene.failed + by_udp.failed),
+        if scene.failed + by_udp.failed == excused {
             Color::Green
         } else {
             Color::Red
         },
     );
-    let excused = match scene.excused {
+    let excused = match excused {
         0 => String::new(),
         excused => format!(" ({excused} before a death was noticed)"),
     };
     let line = Line::from(vec![
         format!(
-            "{}s   {} requests, ",
+            "{}s   {} requests, {udp}",
             scene.elapsed.as_secs(),
-            scene.requests
+            scene.requests,
         )
         .into(),
         failed,
         format!(
             "{excused}   {}/s   XDP saw {} packets",
-            scene.rate(),
+            scene.rate() + scene.udp_rate(),
             scene.packets_seen()
         )
         .into(),
@@ -122,12 +128,13 @@ fn backends(scene: &Scene) -> Table<'static> {
         Constraint::Length(8),
         Constraint::Length(7),
         Constraint::Length(7),
+        Constraint::Length(7 * u16::from(scene.udp.is_some())),
         Constraint::Length(7),
         Constraint::Length(9),
         Constraint::Max(history),
     ];
     let titles = [
-        "backend", "address", "health", "slots", "req/s", "pkt/s", "requests", "",
+        "backend", "address", "health", "slots", "req/s", "udp/s", "pkt/s", "requests", "",
     ];
     let highest = scene
         .backends
@@ -155,6 +162,7 @@ fn backend(row: &Row, highest: u64) -> TableRow<'static> {
         Cell::from(row.health.clone()).style(colour),
         Cell::from(format!("{:.1}%", row.share)),
         Cell::from(row.request_rate.to_string()),
+        Cell::from(row.udp_rate.to_string()),
         Cell::from(row.packet_rate.to_string()),
         Cell::from(row.requests.to_string()),
         Cell::from(graph(&row.history, highest)).style(Color::Cyan),
@@ -213,14 +221,14 @@ mod tests {
     use testbed::status::Status;
 
     use super::*;
-    use crate::{ledger::Ledger, sampler::Sample, world::DaemonState};
+    use crate::{ledger::Ledgers, sampler::Sample, world::DaemonState};
 
     const STATUS: &str = r#"{
         "instance": "playground", "pid": 4711, "interfaces": [], "drops": {},
         "config": {"generation": 1, "last_reload": null},
         "verdicts": {"redirect": 600, "pass": 12},
         "services": [{
-            "name": "web", "table_size": 16381, "packets": 600, "bytes": 36000, "new_flows": 100,
+            "name": "web", "forward": "dnat", "table_size": 16381, "packets": 600, "bytes": 36000, "new_flows": 100,
             "backends": [
                 {"name": "b1", "address": "10.77.2.11:80", "health": "up", "slots": 16381,
                  "packets": 600, "bytes": 36000, "new_flows": 100},
@@ -245,13 +253,14 @@ mod tests {
             "sluice-client",
             "sluice-lb",
             Path::new("target/debug/sluice"),
+            false,
         );
         scene.look(Some(Sample::first(status)));
         scene.tell(Duration::from_secs(7), "b2 is killed");
         scene.update(
             Duration::from_secs(9),
             DaemonState::Running,
-            &Ledger::default(),
+            &Ledgers::default(),
         );
         let screen = drawn(&scene);
         for text in [
@@ -271,7 +280,7 @@ mod tests {
         scene.update(
             Duration::from_secs(10),
             DaemonState::Killed,
-            &Ledger::default(),
+            &Ledgers::default(),
         );
         let screen = drawn(&scene);
         assert!(

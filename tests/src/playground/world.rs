@@ -22,8 +22,9 @@ use testbed::{
 };
 
 use crate::{
+    arguments::Options,
     control::Action,
-    ledger::Ledger,
+    ledger::Ledgers,
     paths::{self, DAEMON},
 };
 
@@ -50,7 +51,14 @@ pub(crate) enum DaemonState {
 
 impl World {
     /// Builds everything; every backend is up when this returns.
-    pub(crate) fn build(backends: u8) -> Result<Self> {
+    pub(crate) fn build(options: &Options) -> Result<Self> {
+        let Options {
+            backends,
+            duration: _,
+            forward,
+            xdp_mode,
+            udp,
+        } = *options;
         if !geteuid().is_root() {
             bail!("network namespaces and XDP need root: run it with sudo");
         }
@@ -61,6 +69,8 @@ impl World {
         let topology = Topology::builder()
             .prefix(paths::PREFIX)
             .backends(backends)
+            .forward(forward)
+            .xdp(xdp_mode)
             .build()?;
         let health = Health {
             interval: Duration::from_millis(500),
@@ -71,6 +81,9 @@ impl World {
         config.daemon.admin_socket = paths::ADMIN_SOCKET.into();
         config.daemon.state_dir = paths::STATE.into();
         config.web().health = vec![health.clone()];
+        if udp {
+            config.add_udp();
+        }
         let mut daemon = Daemon::prepare_at(&topology.lb, config, Path::new(paths::FOLDER))?;
         daemon.restart().context("starting the daemon")?;
         daemon.wait_until_all_up()?;
@@ -126,7 +139,7 @@ impl World {
         &mut self,
         action: Action,
         target: &str,
-        ledger: &mut Ledger,
+        ledgers: &mut Ledgers,
     ) -> Result<String> {
         if target == DAEMON {
             return self.act_on_daemon(action);
@@ -144,7 +157,7 @@ impl World {
                 } else {
                     Death::Stopped
                 };
-                ledger.excuse(Instant::now(), detection);
+                ledgers.excuse(Instant::now(), detection);
                 backend.die(death)?;
                 let past = if action == Action::Kill {
                     "killed"

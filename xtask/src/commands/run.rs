@@ -2,6 +2,7 @@
 //! daemon, as root.
 
 use anyhow::Result;
+use clap::ValueEnum;
 use xtask::workspace::Workspace;
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
     /// Balance on this interface instead of in a playground (may be repeated)
-    #[arg(long = "interface", value_name = "NAME", conflicts_with_all = ["backends", "duration"])]
+    #[arg(long = "interface", value_name = "NAME", conflicts_with_all = ["backends", "duration", "forward", "udp"])]
     interfaces: Vec<String>,
     /// The config to run on the interface; without one everything passes and is counted
     #[arg(long, value_name = "FILE", requires = "interfaces")]
@@ -24,9 +25,34 @@ pub(crate) struct Args {
     /// End the playground by itself, for example after 10s
     #[arg(long, value_name = "TIME")]
     duration: Option<String>,
+    /// How packets reach the playground's backends
+    #[arg(long, value_enum, value_name = "MODE")]
+    forward: Option<Forward>,
+    /// Where the XDP program sits: in the driver, or in the kernel's stack
+    #[arg(long, value_enum, value_name = "MODE")]
+    xdp_mode: Option<XdpMode>,
+    /// A UDP service and a client for it in the playground, beside HTTP
+    #[arg(long)]
+    udp: bool,
     /// Optimise the daemon too; the XDP program always is
     #[arg(long)]
     release: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Forward {
+    /// Addresses are rewritten, there and back
+    Dnat,
+    /// Backends answer clients themselves, through the router
+    Dsr,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum XdpMode {
+    /// In the driver, or not at all
+    Native,
+    /// In the kernel's stack: slow, works everywhere
+    Generic,
 }
 
 /// Returns only on failure.
@@ -61,6 +87,9 @@ fn what_to_run(args: &Args) -> (&'static str, Vec<String>) {
         config,
         backends,
         duration,
+        forward,
+        xdp_mode,
+        udp,
         release: _,
     } = args;
     let mut arguments = vec!["run".to_owned()];
@@ -78,6 +107,15 @@ fn what_to_run(args: &Args) -> (&'static str, Vec<String>) {
     if let Some(duration) = duration {
         option("--duration", duration);
     }
+    if let Some(forward) = forward {
+        option("--forward", &word(forward));
+    }
+    if let Some(mode) = xdp_mode {
+        option("--xdp-mode", &word(mode));
+    }
+    if *udp {
+        arguments.push("--udp".to_owned());
+    }
     (
         if interfaces.is_empty() {
             "playground"
@@ -86,6 +124,12 @@ fn what_to_run(args: &Args) -> (&'static str, Vec<String>) {
         },
         arguments,
     )
+}
+
+/// As it was given, and as both programs know it.
+fn word(value: &impl ValueEnum) -> String {
+    let value = value.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 #[cfg(test)]
@@ -105,17 +149,34 @@ mod tests {
     }
 
     #[test]
+    fn the_playground_is_told_its_modes() {
+        let args = Args {
+            forward: Some(Forward::Dsr),
+            xdp_mode: Some(XdpMode::Generic),
+            udp: true,
+            ..Args::default()
+        };
+        let (program, arguments) = what_to_run(&args);
+        assert_eq!(program, "playground");
+        assert_eq!(
+            arguments.join(" "),
+            "run --forward dsr --xdp-mode generic --udp"
+        );
+    }
+
+    #[test]
     fn with_an_interface_the_daemon_runs() {
         let args = Args {
             interfaces: vec!["eth0".into(), "eth1".into()],
             config: Some("my.toml".into()),
+            xdp_mode: Some(XdpMode::Native),
             ..Args::default()
         };
         let (program, arguments) = what_to_run(&args);
         assert_eq!(program, "sluice");
         assert_eq!(
             arguments.join(" "),
-            "run --interface eth0 --interface eth1 --config my.toml"
+            "run --interface eth0 --interface eth1 --config my.toml --xdp-mode native"
         );
     }
 

@@ -109,7 +109,7 @@ impl Config {
             interfaces: topology
                 .lb_interfaces()
                 .iter()
-                .map(|name| Interface::new(name, topology.xdp))
+                .map(|name| Interface::new(name))
                 .collect(),
             services: vec![Service {
                 name: "web".to_owned(),
@@ -126,6 +126,15 @@ impl Config {
                     })
                     .collect(),
             }],
+        }
+    }
+
+    /// Attaches to every interface in this mode and no other. Generic mode needs nothing else of the
+    /// links: the kernel merges no segments (GRO) where a generic program waits for them, and the
+    /// other ends send none that are merged, since they compute checksums themselves.
+    pub fn attach_as(&mut self, mode: XdpMode) {
+        for interface in &mut self.interfaces {
+            interface.xdp = mode.word();
         }
     }
 
@@ -156,11 +165,11 @@ impl Config {
 }
 
 impl Interface {
-    /// XDP on `name`, in no other mode than `xdp`.
-    pub fn new(name: &str, xdp: XdpMode) -> Self {
+    /// Native XDP on `name`.
+    pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            xdp: xdp.word(),
+            xdp: XdpMode::Native.word(),
         }
     }
 }

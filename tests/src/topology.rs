@@ -17,14 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
 use anyhow::{Context, Result};
 
-use crate::{
-    ethtool,
-    host::Host,
-    mode::{Forward, XdpMode},
-    netlink::ANYWHERE,
-    server::Server,
-    sweep,
-};
+use crate::{host::Host, mode::Forward, netlink::ANYWHERE, server::Server, sweep};
 
 /// The service.
 pub const VIP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 0, 80), 80);
@@ -70,7 +63,6 @@ pub struct TopologyBuilder {
     bridged: bool,
     one_packet_a_frame: bool,
     forward: Forward,
-    xdp: XdpMode,
 }
 
 /// The hosts, with a server on each backend. Dropping it removes everything.
@@ -88,8 +80,6 @@ pub struct Topology {
     pub gateway: Option<Host>,
     /// What the backends' way back is made for.
     pub forward: Forward,
-    /// What the load balancer's offloads are made for.
-    pub xdp: XdpMode,
     one_armed: bool,
     bridged: bool,
 }
@@ -157,12 +147,6 @@ impl TopologyBuilder {
         self
     }
 
-    /// A load balancer for this XDP mode; native unless said otherwise.
-    pub fn xdp(mut self, xdp: XdpMode) -> Self {
-        self.xdp = xdp;
-        self
-    }
-
     /// Host names `prefix-client` and so on, instead of unique ones.
     pub fn prefix(mut self, prefix: &str) -> Self {
         self.prefix = Some(prefix.to_owned());
@@ -188,7 +172,6 @@ impl TopologyBuilder {
             router,
             gateway: None,
             forward: self.forward,
-            xdp: self.xdp,
             one_armed: self.one_armed,
             bridged: self.bridged,
         };
@@ -220,7 +203,6 @@ impl Topology {
             bridged: false,
             one_packet_a_frame: false,
             forward: Forward::default(),
-            xdp: XdpMode::default(),
         }
     }
 
@@ -287,12 +269,6 @@ impl Topology {
             router.route(VIP_NET, PREFIX, LB_BACK)?;
         } else {
             self.plug_lb("front")?;
-        }
-        if self.xdp == XdpMode::Generic {
-            // Generic XDP runs after GRO, and what that has merged is too long to be sent on.
-            for name in self.lb_interfaces() {
-                lb.run(|| ethtool::set_gro(name, false))?;
-            }
         }
         client.route(VIP_NET, PREFIX, self.way_in())?;
         client.route(BACK_NET, PREFIX, self.way_in())

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 use testbed::{
     config::Config,
+    daemon::Daemon,
     echo::{EchoServer, echo},
     mode::{Forward, XdpMode},
     process::Process,
@@ -87,6 +88,7 @@ fn the_playground_serves_in_every_combination_of_modes() -> Result<()> {
 fn a_large_transfer_arrives(forward: Forward, xdp: XdpMode) -> Result<()> {
     let vip = SocketAddr::from((*VIP.ip(), ECHO));
     let echoing = |config: &mut Config| {
+        config.attach_as(xdp);
         let mut service = config.web().clone();
         service.name = "echo".to_owned();
         service.listen = vec![format!("tcp://{vip}")];
@@ -98,11 +100,10 @@ fn a_large_transfer_arrives(forward: Forward, xdp: XdpMode) -> Result<()> {
         service.health.clear();
         config.services.push(service);
     };
-    let network = Topology::builder().forward(forward).xdp(xdp);
-    let Some((topology, mut config)) = Site::prepare(&network, |_| {})? else {
+    let network = Topology::builder().forward(forward);
+    let Some((topology, config)) = Site::prepare(&network, echoing)? else {
         return Ok(());
     };
-    echoing(&mut config);
     let servers: Vec<_> = topology
         .backends
         .iter()
@@ -114,10 +115,10 @@ fn a_large_transfer_arrives(forward: Forward, xdp: XdpMode) -> Result<()> {
             EchoServer::start(&backend.host, address)
         })
         .collect::<Result<_>>()?;
-    let daemon = testbed::daemon::Daemon::start(&topology.lb, config)?;
+    let daemon = Daemon::start(&topology.lb, config)?;
     daemon.wait_until("slots for everybody", PATIENCE, |status| {
-        let backends = status.services.iter().flat_map(|service| &service.backends);
-        backends.fold(true, |all, backend| all && backend.slots > 0)
+        let mut backends = status.services.iter().flat_map(|service| &service.backends);
+        backends.all(|backend| backend.slots > 0)
     })?;
     let status = daemon.status()?;
     assert!(

@@ -70,7 +70,6 @@ impl World {
             .prefix(paths::PREFIX)
             .backends(backends)
             .forward(forward)
-            .xdp(xdp_mode)
             .build()?;
         let health = Health {
             interval: Duration::from_millis(500),
@@ -81,6 +80,7 @@ impl World {
         config.daemon.admin_socket = paths::ADMIN_SOCKET.into();
         config.daemon.state_dir = paths::STATE.into();
         config.web().health = vec![health.clone()];
+        config.attach_as(xdp_mode);
         if udp {
             config.add_udp();
         }

@@ -1,7 +1,14 @@
 //! A server in a process of its own, so that it can be killed, stopped and revived: HTTP and UDP on
 //! the same addresses.
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
@@ -120,12 +127,14 @@ pub fn run(name: &str, addresses: &[SocketAddr], counts: &Path) -> Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut serving = JoinSet::new();
-        for address in addresses {
-            let what = || format!("listening on {address}");
-            let listener = listen(*address).with_context(what)?;
-            let socket = UdpSocket::bind(address).await.with_context(what)?;
+        for address in tcp_addresses(addresses) {
+            let listener = listen(address).with_context(|| format!("listening on {address}"))?;
             let (named, counted) = (name.to_owned(), Arc::clone(&counts));
             serving.spawn(async move { http::serve(listener, &named, counted).await });
+        }
+        for address in addresses {
+            let socket = UdpSocket::bind(address).await;
+            let socket = socket.with_context(|| format!("listening on {address}, UDP"))?;
             let (named, counted) = (name.to_owned(), Arc::clone(&counts));
             serving.spawn(async move { udp::serve(socket, &named, counted).await });
         }
@@ -133,6 +142,23 @@ pub fn run(name: &str, addresses: &[SocketAddr], counts: &Path) -> Result<()> {
         while serving.join_next().await.is_some() {}
         Ok(())
     })
+}
+
+/// Addresses that share a port share a socket, and so its queue: a health check of one notices that
+/// nobody accepts what comes to the other. UDP sockets are one an address, which they answer from.
+fn tcp_addresses(addresses: &[SocketAddr]) -> BTreeSet<SocketAddr> {
+    let one = |address: &SocketAddr| {
+        let same = |other: &&SocketAddr| {
+            other.port() == address.port() && other.is_ipv4() == address.is_ipv4()
+        };
+        let shared = addresses.iter().filter(same).count() > 1;
+        match address {
+            SocketAddr::V4(_) if shared => (Ipv4Addr::UNSPECIFIED, address.port()).into(),
+            SocketAddr::V6(_) if shared => (Ipv6Addr::UNSPECIFIED, address.port()).into(),
+            _ => *address,
+        }
+    };
+    addresses.iter().map(one).collect()
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -144,4 +170,29 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_with_the_same_port_share_a_tcp_socket() {
+        let all = |texts: &[&str]| -> Vec<SocketAddr> {
+            let parsed = texts.iter().map(|text| text.parse().expect("an address"));
+            parsed.collect()
+        };
+        let cases = [
+            (&["10.0.0.1:80"][..], &["10.0.0.1:80"][..]),
+            (&["10.0.0.1:80", "10.0.0.2:80"], &["0.0.0.0:80"]),
+            (
+                &["10.0.0.1:80", "10.0.0.1:81", "[fd77::1]:80"],
+                &["10.0.0.1:80", "10.0.0.1:81", "[fd77::1]:80"],
+            ),
+        ];
+        for (addresses, expected) in cases {
+            let listened: Vec<_> = tcp_addresses(&all(addresses)).into_iter().collect();
+            assert_eq!(listened, all(expected));
+        }
+    }
 }

@@ -1,6 +1,10 @@
 //! `dsr`: backends answer clients themselves, and the load balancer sees requests alone.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use testbed::{
@@ -130,15 +134,16 @@ fn the_packets_counted_are_those_from_client_to_backend() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_killed_backend_is_left_out_and_serves_again_when_it_is_back() -> Result<()> {
+fn is_left_out_and_serves_again(death: Death) -> Result<()> {
     const VICTIM: &str = "b2";
     let Some(mut site) = start()? else {
         return Ok(());
     };
     let health = Health::quick();
+    let load = site.load();
+    load.wait_for(20, health.detection())?;
     let victim = site.topology.backend_mut(VICTIM).context("no victim")?;
-    victim.die(Death::Killed)?;
+    victim.die(death)?;
     let gone = |status: &Status| {
         let both = status.services.iter().flat_map(|service| &service.backends);
         both.filter(|one| one.name == VICTIM)
@@ -146,6 +151,7 @@ fn a_killed_backend_is_left_out_and_serves_again_when_it_is_back() -> Result<()>
     };
     site.daemon
         .wait_until("the death to be noticed", health.detection(), gone)?;
+    let noticed = Instant::now();
     let report = site.get_many(60)?;
     assert_eq!(report.answered.len(), 2, "{report}");
     assert_eq!(report.answered.get(VICTIM), None, "{report}");
@@ -160,7 +166,22 @@ fn a_killed_backend_is_left_out_and_serves_again_when_it_is_back() -> Result<()>
     )?;
     let report = site.get_many(60)?;
     assert_eq!(report.answered.len(), 3, "{report}");
+
+    // What failed in the background was under way while the death was unnoticed.
+    let mut late = load.end()?;
+    late.retain(|outcome| outcome.result.is_err() && outcome.started > noticed);
+    assert!(late.is_empty(), "{late:#?}\n{}", site.daemon.log_tail());
     Ok(())
+}
+
+#[test]
+fn a_killed_backend_is_left_out_and_serves_again_when_it_is_back() -> Result<()> {
+    is_left_out_and_serves_again(Death::Killed)
+}
+
+#[test]
+fn a_stopped_backend_is_left_out_and_serves_again_when_it_goes_on() -> Result<()> {
+    is_left_out_and_serves_again(Death::Stopped)
 }
 
 #[test]
@@ -208,8 +229,8 @@ fn a_service_of_every_port_serves_two_and_only_the_ports_that_backends_have() ->
         .collect::<Result<_>>()?;
 
     for port in ports {
-        let mut http = std::collections::BTreeSet::new();
-        let mut by_udp = std::collections::BTreeSet::new();
+        let mut http = BTreeSet::new();
+        let mut by_udp = BTreeSet::new();
         site.client().block_on(async || -> Result<()> {
             for _ in 0..40 {
                 let reply = http::get(port, Timeouts::default()).await?;

@@ -196,3 +196,27 @@ fn a_killed_playground_leaves_no_process_and_the_next_cleans_the_rest() -> Resul
     assert_nothing_left();
     Ok(())
 }
+
+#[test]
+fn by_dsr_and_udp_a_stop_and_a_kill_excuse_what_they_cost() -> Result<()> {
+    let arguments = ["--forward", "dsr", "--xdp-mode", "generic", "--udp"];
+    let Some(mut playground) = Playground::start(&arguments)? else {
+        return Ok(());
+    };
+    playground.wait_for_output("   1s ", START)?;
+    let said = text(&command(&["stop", "b3"])?);
+    assert!(said.contains("b3 is stopped"), "{said}");
+    playground.wait_for_output("b3 down 0%", SOON)?;
+    let said = text(&command(&["kill", "b2"])?);
+    assert!(said.contains("b2 is killed"), "{said}");
+    playground.wait_for_output("b2 down 0%", SOON)?;
+
+    playground.process.signal(Signal::SIGTERM);
+    let code = playground.end(SOON)?;
+    let output = playground.output();
+    assert_eq!(code, Some(0), "{output}");
+    assert!(output.contains(" UDP requests, "), "{output}");
+    assert!(output.contains("XDP       dsr, generic, "), "{output}");
+    assert_nothing_left();
+    Ok(())
+}

@@ -15,7 +15,8 @@ pub(crate) fn show(scene: &Scene) {
     println!("{}", line(scene));
 }
 
-fn line(scene: &Scene) -> String {
+/// The line, to be shown.
+pub(crate) fn line(scene: &Scene) -> String {
     let backends = scene.backends.iter();
     let backends: Vec<_> = backends
         .map(|row| backend(row, scene.udp.is_some()))

@@ -98,7 +98,7 @@ impl Scene {
             ""
         };
         let hint = |command: String, what| Hint { command, what };
-        Self {
+        let mut scene = Self {
             elapsed: Duration::ZERO,
             backends: Vec::new(),
             requests: 0,
@@ -143,7 +143,15 @@ impl Scene {
                  {sluice} run --config {}",
                 paths::CONFIG
             ),
+        };
+        if udp {
+            // The shell itself speaks UDP: no other program is needed.
+            let (address, port) = (VIP.ip(), VIP.port());
+            let ask = format!("exec 3<>/dev/udp/{address}/{port} && echo >&3 && head -1 <&3");
+            let command = format!("{sudo}ip netns exec {client} bash -c '{ask}'");
+            scene.hints.insert(1, hint(command, "by UDP, too"));
         }
+        scene
     }
 
     /// The daemon was asked; `None`: it did not answer.

@@ -215,13 +215,16 @@ fn graph(history: &[u64], highest: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{path::Path, time::Duration};
+    use std::{
+        path::Path,
+        time::{Duration, Instant},
+    };
 
     use ratatui::{Terminal, backend::TestBackend};
-    use testbed::status::Status;
+    use testbed::{load::Outcome, status::Status};
 
     use super::*;
-    use crate::{ledger::Ledgers, sampler::Sample, world::DaemonState};
+    use crate::{ledger::Ledgers, plain, sampler::Sample, world::DaemonState};
 
     const STATUS: &str = r#"{
         "instance": "playground", "pid": 4711, "interfaces": [], "drops": {},
@@ -291,6 +294,36 @@ mod tests {
             screen.contains("nsenter --net=/run/netns/sluice-lb"),
             "{screen}"
         );
+    }
+
+    #[test]
+    fn udp_is_shown_where_there_is_a_service_for_it() {
+        let status = Status::parse(STATUS).expect("a status");
+        let path = Path::new("target/debug/sluice");
+        for (udp, shown) in [(true, true), (false, false)] {
+            let mut scene = Scene::new("sluice-client", "sluice-lb", path, udp);
+            scene.look(Some(Sample::first(status.clone())));
+            scene.udp_rates.insert("b1".to_owned(), 93);
+            let mut ledgers = Ledgers::default();
+            let now = Instant::now();
+            let answered = |backend: &str| Outcome {
+                started: now,
+                ended: now,
+                result: Ok(backend.to_owned()),
+            };
+            ledgers.http.record_all([answered("b1")]);
+            ledgers.udp.record_all([answered("b1"), answered("b1")]);
+            scene.update(Duration::from_secs(9), DaemonState::Running, &ledgers);
+            let screen = drawn(&scene);
+            for text in ["and 2 by UDP", "udp/s", " 93 "] {
+                assert_eq!(screen.contains(text), shown, "`{text}`:\n{screen}");
+            }
+            let line = plain::line(&scene);
+            assert_eq!(line.contains("2 UDP (93/s), 0 failed"), shown, "{line}");
+            assert_eq!(line.contains("93 udp/s"), shown, "{line}");
+            let summary = scene.summary();
+            assert_eq!(summary.contains("2 UDP requests"), shown, "{summary}");
+        }
     }
 
     #[test]

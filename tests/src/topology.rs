@@ -216,6 +216,7 @@ impl Topology {
             gateway,
             one_armed: _,
             bridged: _,
+            forward: _,
         } = self;
         let backends = backends.iter().map(|backend| &backend.host);
         [client, lb, router]

@@ -17,7 +17,14 @@ pub(super) async fn probe(address: SocketAddr, limit: Duration) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::Ipv4Addr, thread};
+    use std::{
+        net::Ipv4Addr,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+        thread,
+    };
 
     use futures::{StreamExt, stream};
     use socket2::{Domain, Socket, Type};
@@ -80,10 +87,24 @@ mod tests {
         const PROBES: usize = 10_000;
         let (listener, address) = bound(loopback());
         listener.listen(128).expect("listen");
-        // The other side closes too: an orderly close would end in TIME_WAIT on one of them.
-        let server = thread::spawn(move || {
-            for _ in 0..PROBES {
-                drop(listener.accept().expect("accept"));
+        listener.set_nonblocking(true).expect("set_nonblocking");
+        // The other side closes too: an orderly close would end in TIME_WAIT on one of them. It
+        // cannot count on one connection a probe: a reset may overtake the end of the handshake.
+        let done = Arc::new(AtomicBool::new(false));
+        let server = thread::spawn({
+            let done = Arc::clone(&done);
+            move || {
+                loop {
+                    // Read before looking: what came until then is accepted below.
+                    let last = done.load(Ordering::Acquire);
+                    while let Ok(connection) = listener.accept() {
+                        drop(connection);
+                    }
+                    if last {
+                        break;
+                    }
+                    thread::yield_now();
+                }
             }
         });
         let probes = (0..PROBES).map(|_| probe(address, PATIENT));
@@ -91,6 +112,7 @@ mod tests {
         for outcome in outcomes {
             assert!(matches!(outcome, Outcome::Passed(_)), "{outcome:?}");
         }
+        done.store(true, Ordering::Release);
         server.join().expect("the server");
         assert_eq!(left_behind(address), Vec::<String>::new());
     }

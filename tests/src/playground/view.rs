@@ -227,15 +227,15 @@ mod tests {
     use crate::{ledger::Ledgers, plain, sampler::Sample, world::DaemonState};
 
     const STATUS: &str = r#"{
-        "instance": "playground", "pid": 4711, "interfaces": [], "drops": {},
+        "instance": "playground", "pid": 4711, "interfaces": [], "drops": {}, "alarms": [],
         "config": {"generation": 1, "last_reload": null},
         "verdicts": {"redirect": 600, "pass": 12},
         "services": [{
             "name": "web", "forward": "dnat", "table_size": 16381, "packets": 600, "bytes": 36000, "new_flows": 100,
             "backends": [
-                {"name": "b1", "address": "10.77.2.11:80", "health": "up", "slots": 16381,
+                {"name": "b1", "address": "10.77.2.11:80", "health": "up", "neighbor": "resolved", "slots": 16381,
                  "packets": 600, "bytes": 36000, "new_flows": 100},
-                {"name": "b2", "address": "10.77.2.12:80", "health": "down", "slots": 0,
+                {"name": "b2", "address": "10.77.2.12:80", "health": "down", "neighbor": "failed", "slots": 0,
                  "packets": 0, "bytes": 0, "new_flows": 0}
             ]
         }]

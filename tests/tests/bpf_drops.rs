@@ -8,16 +8,9 @@ use lb_common::{
     wire::tcp::Flags,
 };
 use lb_userspace::model::Health;
-use testbed::packets::{Bed, CLIENT_MAC, Expect, Fixture, Outcome, Segment, Side, backend_mac};
-
-const WEB: &str = r#"
-[[service]]
-name = "web"
-listen = ["tcp://10.77.0.80:80"]
-[[service.backend]]
-name = "b1"
-address = "10.77.2.11:8080"
-"#;
+use testbed::packets::{
+    Bed, CLIENT_MAC, Expect, Fixture, Outcome, Segment, Side, WEB, backend_mac,
+};
 
 fn segment(bed: &Bed, flags: u8) -> Segment {
     Segment::new("10.77.1.10:40000", "10.77.0.80:80", flags).link(CLIENT_MAC, bed.mac(Side::Front))

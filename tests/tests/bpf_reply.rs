@@ -5,16 +5,9 @@ use lb_common::{
     abi::{counters::DropReason, punt::PUNT_MAX},
     wire::tcp::Flags,
 };
-use testbed::packets::{Bed, CLIENT_MAC, Expect, Fixture, Outcome, Segment, Side, backend_mac};
-
-const WEB: &str = r#"
-[[service]]
-name = "web"
-listen = ["tcp://10.77.0.80:80"]
-[[service.backend]]
-name = "b1"
-address = "10.77.2.11:8080"
-"#;
+use testbed::packets::{
+    Bed, CLIENT_MAC, Expect, Fixture, Outcome, Segment, Side, WEB, backend_mac,
+};
 
 /// The backend's segment as it comes in.
 fn answer(bed: &Bed, to: &str, flags: u8) -> Segment {

@@ -2,16 +2,7 @@
 
 use anyhow::Result;
 use lb_common::wire::tcp::Flags;
-use testbed::packets::{Bed, CLIENT_MAC, Expect, Fixture, Outcome, Segment, Side};
-
-const WEB: &str = r#"
-[[service]]
-name = "web"
-listen = ["tcp://10.77.0.80:80"]
-[[service.backend]]
-name = "b1"
-address = "10.77.2.11:8080"
-"#;
+use testbed::packets::{Bed, CLIENT_MAC, Expect, Fixture, Outcome, Segment, Side, WEB};
 
 fn passes(name: &'static str, packet: Vec<u8>) -> Fixture {
     Fixture {

@@ -20,6 +20,16 @@ use lb_userspace::{
 
 use crate::{host::Host, sweep};
 
+/// A `dnat` service of one backend, `b1`.
+pub const WEB: &str = r#"
+[[service]]
+name = "web"
+listen = ["tcp://10.77.0.80:80"]
+[[service.backend]]
+name = "b1"
+address = "10.77.2.11:8080"
+"#;
+
 /// The client's MAC, on the front network.
 pub const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 1, 10];
 

@@ -10,6 +10,6 @@ mod fixture;
 mod frame;
 mod show;
 
-pub use bed::{Bed, CLIENT_MAC, Outcome, Ran, Side, backend_mac};
+pub use bed::{Bed, CLIENT_MAC, Outcome, Ran, Side, WEB, backend_mac};
 pub use fixture::{Expect, Fixture};
 pub use frame::Segment;

@@ -16,7 +16,10 @@ static SETTINGS: MaybeUninit<Settings> = MaybeUninit::new(Settings {
     features: 0,
     trace_service: 0,
     trace_rate: 0,
+    syn_inserts: 0,
+    other_inserts: 0,
     reserved: 0,
+    old_hash_key: HashKey { k0: 0, k1: 0 },
 });
 
 /// Reads one field. Volatile, so that the read stays in the program for the verifier to resolve.

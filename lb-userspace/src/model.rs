@@ -59,6 +59,8 @@ pub struct Limits {
     pub backends: u32,
     /// Slots over all services.
     pub slots: u32,
+    /// Flow entries over all services.
+    pub flows_ipv4: u32,
 }
 
 impl Default for Limits {
@@ -67,6 +69,7 @@ impl Default for Limits {
             services: 1024,
             backends: 16_384,
             slots: 2_097_152,
+            flows_ipv4: 131_072,
         }
     }
 }
@@ -103,10 +106,85 @@ pub struct Service {
     pub forward: Forward,
     /// Slots of the Maglev table, a prime.
     pub table_size: u32,
+    /// How connections survive changes.
+    pub connections: Connections,
     /// `None`: backends are taken as healthy.
     pub health: Option<HealthCheck>,
     /// Unique by address and port; may be empty.
     pub backends: Vec<Backend>,
+}
+
+/// How a service's connections survive changes of its backends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// Which flows get an entry.
+    pub tracking: Tracking,
+    /// A flow that speaks at least once in this time is found when its slot moves.
+    pub transition_window: Duration,
+    /// An entry that was silent for so long is forgotten; at least the window.
+    pub flow_idle: Duration,
+    /// What becomes of a backend's flows when its health check fails.
+    pub on_death: OnDeath,
+    /// How long a backend that leaves the configuration may finish its connections; 0: not at all.
+    pub drain_timeout: Duration,
+    /// How long until a backend that comes takes its whole share of new flows; 0: at once.
+    pub slow_start: Duration,
+}
+
+/// Which flows get an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tracking {
+    /// Those in slots that are in motion.
+    #[default]
+    Transition,
+    /// All.
+    Always,
+    /// None: every move of a slot breaks its flows.
+    Never,
+}
+
+/// What becomes of a backend's flows when its health check fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDeath {
+    /// Their packets go to other backends, which reset them.
+    #[default]
+    Reset,
+    /// They go on to it; only new flows go elsewhere.
+    Keep,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            tracking: Tracking::Transition,
+            transition_window: Duration::from_secs(15 * 60),
+            flow_idle: Duration::from_secs(15 * 60),
+            on_death: OnDeath::Reset,
+            drain_timeout: Duration::ZERO,
+            slow_start: Duration::ZERO,
+        }
+    }
+}
+
+/// What the operator said of a backend; it wins over the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Override {
+    /// Whether it takes part.
+    pub admin: Admin,
+    /// Instead of the configured weight.
+    pub weight: Option<u16>,
+}
+
+/// Whether a backend takes part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Admin {
+    /// As its health says.
+    #[default]
+    Enabled,
+    /// It keeps its flows and gets no new ones.
+    Draining,
+    /// As if dead.
+    Disabled,
 }
 
 /// One of a service's `listen` addresses.

@@ -1,6 +1,9 @@
-//! Flow entries: kept only for slots in motion. The tables arrive with connection tracking; their
-//! layout is fixed here.
+//! Flow entries: kept for slots in motion, and for every flow of a service that is always tracked.
+//!
+//! Time is counted in ticks of 2^30 ns (1.074 s) of the monotonic clock: a shift instead of a
+//! division for every packet that looks.
 
+use super::slot::LocalBackend;
 use crate::endian::{Be16, Be32};
 
 /// An IPv4 flow as the client sends it.
@@ -39,8 +42,23 @@ pub struct FlowKeyV6 {
     pub reserved: [u8; 3],
 }
 
+/// Nanoseconds of a tick, as a power of two.
+pub const TICK_SHIFT: u32 = 30;
+
+/// Ticks are kept in an entry modulo this: 208 days.
+pub const TICKS: u32 = 1 << 24;
+
+/// Ticks since boot, from nanoseconds of `CLOCK_MONOTONIC`.
+#[inline(always)]
+pub const fn ticks(nanoseconds: u64) -> u64 {
+    nanoseconds >> TICK_SHIFT
+}
+
 /// One word, so that it is read and written whole: local backend (bits 0..16), the backend's
-/// generation (16..32), flags (32..40), last seen in seconds modulo 2^24 (40..64).
+/// generation (16..32), flags (32..40), last seen in ticks modulo [`TICKS`] (40..64).
+///
+/// User space inserts and deletes entries, the program inserts them and replaces the word by
+/// compare-and-exchange: an element that was deleted meanwhile may be another flow's already.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowEntry(pub u64);
@@ -51,37 +69,75 @@ impl FlowEntry {
     /// A FIN or RST was seen.
     pub const CLOSING: u8 = 2;
 
-    /// Packs an entry. `seconds` is kept modulo 2^24 (194 days).
-    pub const fn new(backend: u16, generation: u16, flags: u8, seconds: u32) -> Self {
-        Self(
-            backend as u64
-                | (generation as u64) << 16
-                | (flags as u64) << 32
-                | ((seconds & 0xff_ffff) as u64) << 40,
-        )
+    /// Packs an entry. `ticks` is kept modulo [`TICKS`].
+    #[inline(always)]
+    pub const fn new(backend: LocalBackend, generation: u16, flags: u8, ticks: u64) -> Self {
+        Self(backend as u64 | (generation as u64) << 16 | (flags as u64) << 32 | ticks << 40)
     }
 
     /// The backend's local index.
-    pub const fn backend(self) -> u16 {
+    #[inline(always)]
+    pub const fn backend(self) -> LocalBackend {
         self.0 as u16
     }
 
     /// The backend's generation when the entry was made.
+    #[inline(always)]
     pub const fn generation(self) -> u16 {
         (self.0 >> 16) as u16
     }
 
     /// [`Self::ESTABLISHED`], [`Self::CLOSING`].
+    #[inline(always)]
     pub const fn flags(self) -> u8 {
         (self.0 >> 32) as u8
     }
 
-    /// Seconds modulo 2^24.
+    /// Ticks modulo [`TICKS`].
+    #[inline(always)]
     pub const fn last_seen(self) -> u32 {
         (self.0 >> 40) as u32
     }
+
+    /// Ticks since the entry's flow was last seen; `now` in ticks since boot. A stamp of the future
+    /// (another CPU's clock is a tick ahead) is age 0.
+    pub const fn age(self, now: u64) -> u32 {
+        let age = (now as u32).wrapping_sub(self.last_seen()) & (TICKS - 1);
+        if age > TICKS / 2 { 0 } else { age }
+    }
 }
 
+/// A value of `INSERT_BUDGET`, per CPU: entries made in the running tick. A flood of SYNs must not
+/// take the inserts of living flows, so each kind has its own.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InsertBudget {
+    /// The tick, since boot.
+    pub tick: u64,
+    /// Entries made for SYNs in it.
+    pub syn: u32,
+    /// Entries made for other packets in it.
+    pub other: u32,
+}
+
+/// A value of `FLOW_COUNTERS`, per service and CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowCounters {
+    /// Packets that looked for an entry.
+    pub lookups: u64,
+    /// Those that found none that holds.
+    pub misses: u64,
+    /// Entries made.
+    pub inserts: u64,
+    /// Entries that should have been made and were not: table full or budget spent.
+    pub refused: u64,
+    /// When that last happened, in ticks since boot; 0: never.
+    pub last_refused: u64,
+}
+
+const _: () = assert!(size_of::<InsertBudget>() == 16);
+const _: () = assert!(size_of::<FlowCounters>() == 40);
 const _: () = assert!(size_of::<FlowKeyV4>() == 16);
 const _: () = assert!(size_of::<FlowKeyV6>() == 40);
 const _: () = assert!(size_of::<FlowEntry>() == 8);
@@ -97,5 +153,13 @@ mod tests {
         assert_eq!(entry.generation(), 0xabcd);
         assert_eq!(entry.flags(), FlowEntry::CLOSING);
         assert_eq!(entry.last_seen(), 0x23_4567);
+    }
+
+    #[test]
+    fn an_age_survives_the_wrap_of_the_ticks() {
+        let entry = |ticks| FlowEntry::new(1, 0, 0, ticks);
+        assert_eq!(entry(100).age(130), 30);
+        assert_eq!(entry(u64::from(TICKS) - 1).age(u64::from(TICKS) + 4), 5);
+        assert_eq!(entry(131).age(130), 0, "a stamp of the next tick");
     }
 }

@@ -20,7 +20,7 @@ pub mod trace;
 pub mod vip;
 
 /// The version of everything in this module.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// What the map named `abi` holds: enough to refuse maps that another version made.
 #[repr(C)]
@@ -49,9 +49,11 @@ mod pod {
         super::AbiStamp,
         super::backend::Backend,
         super::counters::BackendCounters,
+        super::flow::FlowCounters,
         super::flow::FlowEntry,
         super::flow::FlowKeyV4,
         super::flow::FlowKeyV6,
+        super::flow::InsertBudget,
         super::port::Ingress,
         super::port::IngressRow,
         super::port::Port,

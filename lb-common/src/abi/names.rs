@@ -27,6 +27,14 @@ pub const DEVICES: &str = "DEVICES";
 pub const INGRESS: &str = "INGRESS";
 /// Packets whose next hop the kernel must resolve first; a ring buffer.
 pub const PUNTS: &str = "PUNTS";
+/// [`FlowKeyV4`](super::flow::FlowKeyV4) to [`FlowEntry`](super::flow::FlowEntry), of slots in motion.
+pub const FLOWS_IPV4: &str = "FLOWS_IPV4";
+/// The same for services that are always tracked; the least recently used entry gives way.
+pub const ALWAYS_FLOWS_IPV4: &str = "ALWAYS_FLOWS_IPV4";
+/// Service id to [`FlowCounters`](super::flow::FlowCounters), per CPU.
+pub const FLOW_COUNTERS: &str = "FLOW_COUNTERS";
+/// Entries made in the running tick ([`InsertBudget`](super::flow::InsertBudget)), per CPU; not pinned.
+pub const INSERT_BUDGET: &str = "INSERT_BUDGET";
 /// How much tracing is still allowed, per CPU; not pinned.
 pub const TRACE_BUDGET: &str = "TRACE_BUDGET";
 /// A one-entry array of maps: replacing its entry waits for an RCU grace period. User space only.

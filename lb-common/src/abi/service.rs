@@ -65,6 +65,12 @@ pub mod hash {
     pub const SOURCE: u8 = 1;
 }
 
+/// Behaviour of one service: [`ServiceRecord::flags`].
+pub mod record_flag {
+    /// The old range is found with the hash key before a new seed.
+    pub const OLD_SEED: u16 = 1;
+}
+
 /// A service's settings. **Invariant:** a record does not change while a [`ServiceRef`] names it,
 /// nor until a barrier after that.
 #[repr(C)]
@@ -100,7 +106,7 @@ pub struct ServiceRecord {
     pub mss_clamp: u16,
     /// Destination port of GUE.
     pub gue_port: Be16,
-    /// Behaviour bits of later features. Zero.
+    /// Bits of [`record_flag`].
     pub flags: u16,
     /// Zero.
     pub reserved_b: [u32; 6],

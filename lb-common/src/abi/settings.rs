@@ -16,14 +16,22 @@ pub mod feature {
     pub const DSR: u32 = 1 << 3;
     /// Some service takes every port of its address.
     pub const ANY_PORT: u32 = 1 << 4;
+    /// Slots may be in motion: flows are looked up and remembered there.
+    pub const TRANSITION: u32 = 1 << 5;
+    /// Some service is always tracked, or was and has entries left.
+    pub const ALWAYS: u32 = 1 << 6;
+    /// The program writes no map: a copy that answers what would become of a packet.
+    pub const DRY_RUN: u32 = 1 << 31;
 
-    /// Every switch with its name, for listings.
-    pub const ALL: [(u32, &str); 5] = [
+    /// Every switch that a configuration turns on, with its name, for listings.
+    pub const ALL: [(u32, &str); 7] = [
         (DNAT, "dnat"),
         (REDIRECT, "redirect"),
         (UDP, "udp"),
         (DSR, "dsr"),
         (ANY_PORT, "any_port"),
+        (TRANSITION, "transition"),
+        (ALWAYS, "always"),
     ];
 }
 
@@ -42,8 +50,14 @@ pub struct Settings {
     pub trace_service: u32,
     /// At most so many trace records a second on each CPU.
     pub trace_rate: u32,
+    /// At most so many entries for SYNs a tick on each CPU.
+    pub syn_inserts: u32,
+    /// At most so many entries for other packets a tick on each CPU.
+    pub other_inserts: u32,
     /// Zero.
     pub reserved: u32,
+    /// The flow hash's key before a new seed; used for the old range of records that say so.
+    pub old_hash_key: HashKey,
 }
 
-const _: () = assert!(size_of::<Settings>() == 32);
+const _: () = assert!(size_of::<Settings>() == 56);

@@ -56,6 +56,7 @@ pub(super) struct RawLimits {
     pub(super) services: Field<i64>,
     pub(super) backends: Field<i64>,
     pub(super) slots: Field<i64>,
+    pub(super) flows_ipv4: Field<i64>,
 }
 
 /// `[[interface]]`.

@@ -152,6 +152,7 @@ fn fixed_while_running(old: &Model, new: &Model) -> Option<&'static str> {
         services,
         backends,
         slots,
+        flows_ipv4,
     } = old.limits;
     [
         (*instance != new.daemon.instance, "daemon.instance"),
@@ -165,6 +166,7 @@ fn fixed_while_running(old: &Model, new: &Model) -> Option<&'static str> {
         (services != new.limits.services, "limits.services"),
         (backends != new.limits.backends, "limits.backends"),
         (slots != new.limits.slots, "limits.slots"),
+        (flows_ipv4 != new.limits.flows_ipv4, "limits.flows_ipv4"),
     ]
     .into_iter()
     .find_map(|(differs, name)| differs.then_some(name))
@@ -230,15 +232,17 @@ fn service_changes(before: &Service, after: &Service, lines: &mut Vec<String>) {
         listeners,
         forward,
         table_size,
+        connections,
         health,
         backends,
     } = before;
-    let settings = (listeners, forward, table_size, health);
+    let settings = (listeners, forward, table_size, connections, health);
     if settings
         != (
             &after.listeners,
             &after.forward,
             &after.table_size,
+            &after.connections,
             &after.health,
         )
     {

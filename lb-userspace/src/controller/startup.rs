@@ -89,6 +89,7 @@ pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Resu
         started: Instant::now(),
         seed,
         views: BTreeMap::new(),
+        overrides: BTreeMap::new(),
         checks: BTreeMap::new(),
         next_hops: BTreeMap::new(),
         links: BTreeMap::new(),

@@ -15,7 +15,7 @@ use crate::{
     config,
     dataplane::{self, Dataplane},
     health,
-    model::{BackendKey, Forward, Health, Model, OnStop},
+    model::{BackendKey, Forward, Health, Model, OnStop, Override},
     neighbor,
     plan::{self, Desired, Image, Seed, View},
 };
@@ -34,6 +34,8 @@ pub(super) struct Controller {
     pub(super) seed: Seed,
     /// What is known of each configured backend.
     pub(super) views: BTreeMap<BackendKey, View>,
+    /// What the operator said of backends.
+    pub(super) overrides: BTreeMap<BackendKey, Override>,
     /// Each backend's last health check.
     pub(super) checks: BTreeMap<BackendKey, health::LastCheck>,
     /// Where each watched address leads.
@@ -127,6 +129,7 @@ impl Controller {
         let desired = Desired {
             model: &self.model,
             views: &self.views,
+            overrides: &self.overrides,
             seed: &self.seed,
         };
         let plan = plan::reconcile(&desired, &self.image)?;

@@ -170,6 +170,7 @@ fn shapes(limits: Limits) -> [Shape; names::PINNED_MAPS.len()] {
         replies,
         backends,
         slots,
+        flows_ipv4: _,
     } = Capacity::from(&limits);
     [
         Shape::new::<VipKeyV4, ServiceId>(names::VIPS_IPV4, vips),

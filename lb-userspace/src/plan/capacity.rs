@@ -23,6 +23,8 @@ pub struct Capacity {
     pub backends: u32,
     /// Slots, not rows, in `SLOTS`.
     pub slots: u32,
+    /// `FLOWS_IPV4`, and `ALWAYS_FLOWS_IPV4` where a service is always tracked.
+    pub flows_ipv4: u32,
 }
 
 impl From<&Limits> for Capacity {
@@ -31,6 +33,7 @@ impl From<&Limits> for Capacity {
             services,
             backends,
             slots,
+            flows_ipv4,
         } = *limits;
         Self {
             services,
@@ -39,6 +42,7 @@ impl From<&Limits> for Capacity {
             replies: backends.saturating_mul(REPLIES_PER_BACKEND),
             backends,
             slots,
+            flows_ipv4,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use lb_common::{abi::backend::NextHop, abi::vip::VipKeyV4, endian::Be16};
 
 use super::{errors::PlanError, seed::Seed};
-use crate::model::{BackendKey, Health, Listener, Model, Service};
+use crate::model::{BackendKey, Health, Listener, Model, Override, Service};
 
 /// The desired state.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +14,8 @@ pub struct Desired<'a> {
     pub model: &'a Model,
     /// What is known of the backends; one that is missing is unknown and unresolved.
     pub views: &'a BTreeMap<BackendKey, View>,
+    /// What the operator said of backends; one that is missing is as configured.
+    pub overrides: &'a BTreeMap<BackendKey, Override>,
     /// Keys the tables.
     pub seed: &'a Seed,
 }

@@ -161,6 +161,7 @@ fn parts(shape: Shape, times: &mut Times) -> Result<()> {
             let desired = Desired {
                 model,
                 views: &views,
+                overrides: &BTreeMap::new(),
                 seed: &seed,
             };
             let start = Instant::now();

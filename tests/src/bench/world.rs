@@ -225,6 +225,7 @@ impl World {
         let desired = Desired {
             model,
             views: &views,
+            overrides: &BTreeMap::new(),
             seed: &self.seed,
         };
         let plan = plan::reconcile(&desired, &self.image)?;

@@ -122,6 +122,7 @@ impl Bed {
             services: 16,
             backends: 64,
             slots: 1 << 16,
+            flows_ipv4: 1 << 12,
         };
         let seed = Seed::derive(model.daemon.seed.as_deref());
         let options = Options {
@@ -263,6 +264,7 @@ impl Bed {
         let desired = Desired {
             model: &self.model,
             views: &self.views,
+            overrides: &BTreeMap::new(),
             seed: &self.seed,
         };
         let plan = plan::reconcile(&desired, &self.image)?;

@@ -6,8 +6,8 @@ use super::{WEB, accepted, warnings};
 use crate::{
     config::{admin_socket, starter, state_dir, without_file},
     model::{
-        Backend, Daemon, Forward, HealthCheck, Interface, Limits, Listener, Model, OnStop, Probe,
-        Protocol, Service, XdpMode,
+        Backend, Connections, Daemon, Forward, HealthCheck, Interface, Limits, Listener, Model,
+        OnStop, Probe, Protocol, Service, XdpMode,
     },
 };
 
@@ -43,6 +43,7 @@ seed = "a secret"
 services = 2
 backends = 3
 slots = 1000
+flows_ipv4 = 2000
 
 [[interface]]
 name = "eth0"
@@ -98,6 +99,7 @@ address = "169.254.7.1:2525"
                 services: 2,
                 backends: 3,
                 slots: 1000,
+                flows_ipv4: 2000,
             },
             interfaces: vec![
                 Interface {
@@ -115,6 +117,7 @@ address = "169.254.7.1:2525"
                     listeners: vec![listener("203.0.113.80:80"), listener("203.0.113.80:443")],
                     forward: Forward::Dnat,
                     table_size: 251,
+                    connections: Connections::default(),
                     health: Some(HealthCheck {
                         probe: Probe::Tcp,
                         interval: Duration::from_secs(2),
@@ -132,6 +135,7 @@ address = "169.254.7.1:2525"
                     listeners: vec![listener("203.0.113.25:25")],
                     forward: Forward::Dnat,
                     table_size: 31,
+                    connections: Connections::default(),
                     health: None,
                     backends: vec![backend("169.254.7.1:2525", "169.254.7.1", Some(2525), 1)],
                 },
@@ -142,7 +146,7 @@ address = "169.254.7.1:2525"
     assert_eq!(
         warnings,
         [
-            "s.toml:48:14: service[1].table_size: 31 slots for 1 backends make uneven shares, use a prime of at least 32"
+            "s.toml:49:14: service[1].table_size: 31 slots for 1 backends make uneven shares, use a prime of at least 32"
         ]
     );
 }

@@ -218,6 +218,7 @@ fn limits_hold(services: &[Draft], bounds: &Bounds, report: &mut Report<'_>) {
         services: max_services,
         backends: max_backends,
         slots: max_slots,
+        flows_ipv4: _,
     } = bounds;
     let mut hold = |what: &str, sum: u64, most: u64, bound: &Bound, field: &str| {
         if sum > most {

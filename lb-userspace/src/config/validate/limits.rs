@@ -14,6 +14,9 @@ use crate::{
 /// The largest `slots`, so the largest `table_size` too: 256 MiB of table.
 pub(super) const MAX_SLOTS: u32 = 1 << 26;
 
+/// The largest `flows_ipv4`: 1.5 GiB of table.
+const MAX_FLOWS: u32 = 1 << 24;
+
 /// `[limits]`, each with where it stands.
 pub(super) struct Bounds {
     /// Services.
@@ -22,6 +25,8 @@ pub(super) struct Bounds {
     pub(super) backends: Bound,
     /// Slots over all services.
     pub(super) slots: Bound,
+    /// Flow entries over all services.
+    pub(super) flows_ipv4: Bound,
 }
 
 /// One limit.
@@ -39,11 +44,13 @@ impl Bounds {
             services,
             backends,
             slots,
+            flows_ipv4,
         } = self;
         Limits {
             services: services.most,
             backends: backends.most,
             slots: slots.most,
+            flows_ipv4: flows_ipv4.most,
         }
     }
 }
@@ -55,6 +62,7 @@ pub(super) fn bounds(raw: RawLimits, report: &mut Report<'_>) -> Option<Bounds> 
         services,
         backends,
         slots,
+        flows_ipv4,
     } = raw;
     let mut bound = |field: Option<Spanned<i64>>, range, default| {
         let Some(raw) = field.map(|raw| FileId(0).place(raw)) else {
@@ -68,13 +76,15 @@ pub(super) fn bounds(raw: RawLimits, report: &mut Report<'_>) -> Option<Bounds> 
             spot: Some(raw.spot),
         })
     };
-    // All three are looked at before any of them gives up.
+    // All of them are looked at before any of them gives up.
     let services = bound(services, 1..=65_536, defaults.services);
     let backends = bound(backends, 1..=1_048_576, defaults.backends);
     let slots = bound(slots, 16..=MAX_SLOTS, defaults.slots);
+    let flows_ipv4 = bound(flows_ipv4, 1..=MAX_FLOWS, defaults.flows_ipv4);
     Some(Bounds {
         services: services?,
         backends: backends?,
         slots: slots?,
+        flows_ipv4: flows_ipv4?,
     })
 }

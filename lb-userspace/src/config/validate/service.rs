@@ -13,7 +13,7 @@ use crate::{
         raw::{RawBackend, RawService},
         report::{Placed, Report, Spot},
     },
-    model::{Backend, Forward, HealthCheck, Listener, Service},
+    model::{Backend, Connections, Forward, HealthCheck, Listener, Service},
 };
 
 const DEFAULT_TABLE_SIZE: u32 = 16_381;
@@ -78,6 +78,7 @@ impl Draft {
             listeners: listeners.into_iter().map(|l| l.value).collect(),
             forward,
             table_size,
+            connections: Connections::default(),
             health,
             backends: backends.into_iter().map(|b| b.backend.value).collect(),
         }

@@ -224,7 +224,7 @@ proptest! {
         });
         let Ok(mut image) = image else { return Ok(()) };
         let (views, seed) = (all_up(&model), Seed::derive(None));
-        let desired = Desired { model: &model, views: &views, seed: &seed };
+        let desired = Desired { model: &model, views: &views, overrides: &BTreeMap::new(), seed: &seed };
         let plan = reconcile(&desired, &image).unwrap();
         plan.writes().for_each(|write| image.apply(write));
         prop_assert!(reconcile(&desired, &image).unwrap().is_empty());

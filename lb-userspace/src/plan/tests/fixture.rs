@@ -6,8 +6,8 @@ use lb_common::abi::backend::NextHop;
 
 use crate::{
     model::{
-        Backend, BackendKey, Daemon, Forward, Health, Limits, Listener, Model, OnStop, Protocol,
-        Service,
+        Backend, BackendKey, Connections, Daemon, Forward, Health, Limits, Listener, Model, OnStop,
+        Protocol, Service,
     },
     plan::View,
 };
@@ -27,6 +27,7 @@ pub(super) fn model(services: Vec<Service>) -> Model {
             services: 8,
             backends: 96,
             slots: 2048,
+            flows_ipv4: 1024,
         },
         interfaces: Vec::new(),
         services,
@@ -40,6 +41,7 @@ pub(super) fn service(name: &str, listen: &[&str], backends: &[&str]) -> Service
         listeners: listen.iter().map(|address| listener(address)).collect(),
         forward: Forward::Dnat,
         table_size: 61,
+        connections: Connections::default(),
         health: None,
         backends: backends.iter().map(|address| backend(address)).collect(),
     }

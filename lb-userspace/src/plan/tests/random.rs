@@ -10,7 +10,7 @@ use super::{
     world::World,
 };
 use crate::{
-    model::{Backend, BackendKey, Forward, Health, Model, Service},
+    model::{Backend, BackendKey, Connections, Forward, Health, Model, Service},
     plan::{PlanError, View},
 };
 
@@ -137,6 +137,7 @@ impl Step {
             name: format!("s{number}").into(),
             forward: Forward::Dnat,
             table_size: SIZES[usize::from(self.sizes[usize::from(number)])],
+            connections: Connections::default(),
             health: None,
             backends: self
                 .backends

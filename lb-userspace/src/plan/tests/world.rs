@@ -75,7 +75,12 @@ impl World {
 
     pub(super) fn plan(&self, model: &Model, views: &Views) -> Result<Plan, PlanError> {
         let seed = &self.seed;
-        let desired = Desired { model, views, seed };
+        let desired = Desired {
+            model,
+            views,
+            overrides: &BTreeMap::new(),
+            seed,
+        };
         reconcile(&desired, &self.image)
     }
 

@@ -59,6 +59,9 @@ impl Controller {
             (_, None) => "it gets no packets",
         };
         let why = match self.next_hops.get(&backend.address)? {
+            State::Unresolved { asking: true, .. } if !self.silent.contains(&backend.address) => {
+                return None;
+            }
             State::Unresolved { ifindex: None, .. } => {
                 format!("there is no route to {}", backend.address)
             }

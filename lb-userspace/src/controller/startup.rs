@@ -92,6 +92,7 @@ pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Resu
         overrides: BTreeMap::new(),
         checks: BTreeMap::new(),
         next_hops: BTreeMap::new(),
+        silent: BTreeSet::new(),
         links: BTreeMap::new(),
         watched: interfaces::Watched::default(),
         told: Vec::new(),

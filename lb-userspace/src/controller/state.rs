@@ -40,6 +40,8 @@ pub(super) struct Controller {
     pub(super) checks: BTreeMap<BackendKey, health::LastCheck>,
     /// Where each watched address leads.
     pub(super) next_hops: BTreeMap<IpAddr, neighbor::State>,
+    /// Watched addresses that lead nowhere, or to nobody who answers: not those still asked for.
+    pub(super) silent: BTreeSet<IpAddr>,
     /// The host's interfaces, by index.
     pub(super) links: BTreeMap<u32, neighbor::Link>,
     pub(super) watched: Watched,
@@ -93,6 +95,12 @@ impl Controller {
     pub(super) fn on_neighbor(&mut self, event: neighbor::Event) {
         match event {
             neighbor::Event::NextHop { address, state } => {
+                match &state {
+                    neighbor::State::Resolved { .. } => self.silent.remove(&address),
+                    // Told once, it stays so while the kernel asks again and again.
+                    neighbor::State::Unresolved { asking: true, .. } => false,
+                    neighbor::State::Unresolved { .. } => self.silent.insert(address),
+                };
                 self.next_hops.insert(address, state);
                 self.refresh_next_hops();
             }
@@ -215,6 +223,7 @@ impl Controller {
         self.checks.retain(|key, _| self.views.contains_key(key));
         self.next_hops
             .retain(|address, _| addresses.contains(address));
+        self.silent.retain(|address| addresses.contains(address));
         self.checker.update(targets);
         if let Some(resolver) = &self.resolver {
             resolver.watch(addresses);

@@ -65,6 +65,8 @@ pub enum State {
         ifindex: Option<u32>,
         /// Short and in lower case.
         reason: String,
+        /// The kernel is asking and has not given up: nothing is known to be amiss.
+        asking: bool,
     },
 }
 

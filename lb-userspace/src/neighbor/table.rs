@@ -301,12 +301,19 @@ impl Table {
                 return State::Unresolved {
                     ifindex: *ifindex,
                     reason: reason.clone(),
+                    asking: false,
                 };
             }
         };
         let unresolved = |reason| State::Unresolved {
             ifindex: Some(hop.ifindex),
             reason,
+            asking: false,
+        };
+        let asking = |reason| State::Unresolved {
+            ifindex: Some(hop.ifindex),
+            reason,
+            asking: true,
         };
         let Hop { ifindex, address } = *hop;
         let Some(link) = self.links.get(&ifindex) else {
@@ -317,18 +324,18 @@ impl Table {
             return unresolved(format!("interface {name} is down"));
         }
         let Some(neighbour) = self.neighbours.get(hop) else {
-            return unresolved(format!("{address} on {name} is being resolved"));
+            return asking(format!("{address} on {name} is being resolved"));
         };
         if let Some(mac) = neighbour.usable_mac() {
             return State::Resolved { ifindex, mac };
         }
-        unresolved(match neighbour.reachability {
-            Reachability::Resolving => format!("{address} on {name} is being resolved"),
-            Reachability::Failed => format!("{address} on {name} does not answer"),
+        match neighbour.reachability {
+            Reachability::Resolving => asking(format!("{address} on {name} is being resolved")),
+            Reachability::Failed => unresolved(format!("{address} on {name} does not answer")),
             Reachability::Fixed | Reachability::Confirmed | Reachability::Stale => {
-                format!("{address} on {name} has no mac address")
+                unresolved(format!("{address} on {name} has no mac address"))
             }
-        })
+        }
     }
 }
 

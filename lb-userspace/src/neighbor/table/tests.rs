@@ -48,6 +48,7 @@ fn unresolved(address: &str, ifindex: Option<u32>, reason: &str) -> Event {
         state: State::Unresolved {
             ifindex,
             reason: reason.to_owned(),
+            asking: reason.ends_with("is being resolved"),
         },
     }
 }

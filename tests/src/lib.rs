@@ -22,6 +22,7 @@ pub mod netlink;
 pub mod netns;
 pub mod ordinary;
 pub mod packets;
+pub mod pinned;
 pub mod poll;
 pub mod process;
 pub mod programs;

@@ -11,6 +11,7 @@ mod startup;
 mod state;
 mod status;
 mod trace;
+mod written;
 
 use std::{path::Path, time::Duration};
 

@@ -107,7 +107,7 @@ impl Error {
     pub const fn is_config(&self) -> bool {
         matches!(
             self,
-            Self::Config(config::Error::Invalid { .. }) | Self::NoInterface { .. }
+            Self::Config(config::Error::Invalid { .. }) | Self::NoInterface { .. } | Self::Plan(_)
         )
     }
 }

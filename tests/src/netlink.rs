@@ -154,16 +154,6 @@ pub fn set_mac(name: &str, mac: [u8; 6]) -> Result<()> {
     .with_context(|| format!("setting the Ethernet address of {name}"))
 }
 
-/// The names of all interfaces.
-pub fn link_names() -> Result<Vec<String>> {
-    let messages: Vec<_> =
-        with(async |handle| Ok(handle.link().get().execute().try_collect().await?))?;
-    Ok(messages
-        .iter()
-        .map(|message| describe(message).name)
-        .collect())
-}
-
 /// Sets an interface up or down.
 pub fn set_up(name: &str, up: bool) -> Result<()> {
     let builder = LinkUnspec::new_with_index(link(name)?.index);

@@ -3,6 +3,7 @@
 //! ```text
 //! parse ──> service ──> steer ──> forward ──> out of the same port, or another
 //!              │ not a VIP
+//!              │            └─ a slot in motion ─> flows (the entry that the flow has, or gets)
 //!              └──────> reply  (a dnat backend's answer, turned back into the VIP's)
 //! ```
 //!
@@ -11,7 +12,9 @@
 
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
+mod flows;
 mod forward;
 mod maps;
 mod parse;

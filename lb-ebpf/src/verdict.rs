@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::xdp_action;
 use lb_common::abi::counters::{Counter, DropReason};
 
-use crate::maps;
+use crate::{maps, settings};
 
 /// The end of a packet's walk.
 #[derive(Clone, Copy)]
@@ -43,20 +43,28 @@ impl Verdict {
     /// Counts the packet.
     #[inline(always)]
     pub(crate) fn count(self) {
+        if settings::dry_run() {
+            return;
+        }
         if let Some(counter) = maps::COUNTERS.get_ptr_mut(self.counter().index()) {
             // SAFETY: a per-CPU value; XDP programs do not preempt each other on a CPU.
             unsafe { *counter += 1 }
         }
     }
 
-    /// What the driver is told.
+    /// What the driver is told; in a dry run, the counter too.
     #[inline(always)]
-    pub(crate) const fn action(self) -> u32 {
-        match self {
+    pub(crate) fn action(self) -> u32 {
+        let action = match self {
             Self::Transmit => xdp_action::XDP_TX,
             Self::Redirect => xdp_action::XDP_REDIRECT,
             Self::Pass => xdp_action::XDP_PASS,
             Self::Punt | Self::Drop(_) => xdp_action::XDP_DROP,
+        };
+        if settings::dry_run() {
+            self.counter().dry_run(action)
+        } else {
+            action
         }
     }
 }

@@ -32,8 +32,7 @@ use crate::verdict::Verdict;
 #[xdp]
 fn sluice(context: XdpContext) -> u32 {
     let (Ok(verdict) | Err(verdict)) = judge(&context);
-    verdict.count();
-    verdict.action()
+    verdict.conclude()
 }
 
 /// The same with a log record a packet; takes the other's place while somebody traces.
@@ -42,11 +41,10 @@ fn sluice_traced(context: XdpContext) -> u32 {
     let mut before = trace::Tuple::default();
     let traced = trace::before(&context, &mut before);
     let (Ok(verdict) | Err(verdict)) = judge(&context);
-    verdict.count();
     if traced {
         trace::after(&context, before, verdict);
     }
-    verdict.action()
+    verdict.conclude()
 }
 
 #[inline(always)]

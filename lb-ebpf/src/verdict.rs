@@ -40,31 +40,34 @@ impl Verdict {
         }
     }
 
+    /// Ends the packet's walk: counts it and tells the driver what to do. A dry run counts nothing and
+    /// tells both.
+    #[inline(always)]
+    pub(crate) fn conclude(self) -> u32 {
+        if settings::dry_run() {
+            return self.counter().dry_run(self.action());
+        }
+        self.count();
+        self.action()
+    }
+
     /// Counts the packet.
     #[inline(always)]
-    pub(crate) fn count(self) {
-        if settings::dry_run() {
-            return;
-        }
+    fn count(self) {
         if let Some(counter) = maps::COUNTERS.get_ptr_mut(self.counter().index()) {
             // SAFETY: a per-CPU value; XDP programs do not preempt each other on a CPU.
             unsafe { *counter += 1 }
         }
     }
 
-    /// What the driver is told; in a dry run, the counter too.
+    /// What the driver is told.
     #[inline(always)]
-    pub(crate) fn action(self) -> u32 {
-        let action = match self {
+    const fn action(self) -> u32 {
+        match self {
             Self::Transmit => xdp_action::XDP_TX,
             Self::Redirect => xdp_action::XDP_REDIRECT,
             Self::Pass => xdp_action::XDP_PASS,
             Self::Punt | Self::Drop(_) => xdp_action::XDP_DROP,
-        };
-        if settings::dry_run() {
-            self.counter().dry_run(action)
-        } else {
-            action
         }
     }
 }

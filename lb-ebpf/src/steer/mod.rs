@@ -75,7 +75,7 @@ pub(crate) fn choose(record: &ServiceRecord, packet: &Packet<'_>) -> Result<Chos
     let hash = flow_hash(settings::hash_key(), packet);
     let slot = maps::slot(record.slots_first + hash.slot(record.slots_count))
         .ok_or(DropReason::NoBackend)?;
-    let chosen = if slot.is_stable() || !settings::flows() {
+    let chosen = if !settings::flows() || slot.is_stable() {
         living(record, slot.current())
     } else {
         motion::choose(record, packet, hash, slot)

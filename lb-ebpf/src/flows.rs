@@ -59,14 +59,13 @@ impl Flow {
     #[inline(always)]
     pub(crate) fn of(record: &ServiceRecord, packet: &Packet<'_>) -> Self {
         Self {
-            key: FlowKeyV4 {
-                source: packet.ip.source(),
-                destination: packet.ip.destination(),
-                source_port: packet.transport.source_port(),
-                destination_port: packet.transport.destination_port(),
-                protocol: packet.ip.proto,
-                reserved: [0; 3],
-            },
+            key: FlowKeyV4::new(
+                packet.ip.source(),
+                packet.ip.destination(),
+                packet.transport.source_port(),
+                packet.transport.destination_port(),
+                packet.ip.proto,
+            ),
             service: record.service,
             always: settings::always()
                 && (!settings::transition() || record.tracking == tracking::ALWAYS),

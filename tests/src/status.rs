@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+pub use lb_userspace::admin::status::Plans;
 use serde::Deserialize;
 
 /// The daemon's state.
@@ -101,21 +102,6 @@ pub struct Backend {
     pub new_flows: u64,
     /// How its last health check went, if there was one.
     pub last_check: Option<LastCheck>,
-}
-
-/// What the daemon has written into the maps since it started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub struct Plans {
-    /// Plans.
-    pub applied: u64,
-    /// Single writes.
-    pub writes: u64,
-    /// Slots in them.
-    pub slots_written: u64,
-    /// Slots that got another backend.
-    pub slots_moved: u64,
-    /// Grace periods waited for.
-    pub barriers: u64,
 }
 
 /// A health check.

@@ -23,6 +23,7 @@ pub mod errors;
 pub mod image;
 pub mod index;
 pub mod maglev;
+pub mod naming;
 pub mod seed;
 pub mod settings;
 pub mod status;

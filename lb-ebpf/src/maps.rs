@@ -21,6 +21,8 @@ use lb_common::abi::{
     vip::VipKeyV4,
 };
 
+use crate::settings;
+
 /// Lets user space map the values into its memory and write them atomically.
 const MMAPABLE: u32 = 1 << 10;
 /// The program cannot write the map.
@@ -161,6 +163,9 @@ pub(crate) fn ingress(ifindex: u32) -> Option<Ingress> {
 /// Which backend's counters a packet adds to.
 #[inline(always)]
 pub(crate) fn count_backend(index: u32, bytes: u16, new_flow: bool) {
+    if settings::dry_run() {
+        return;
+    }
     if let Some(counters) = BACKEND_COUNTERS.get_ptr_mut(index) {
         // SAFETY: a per-CPU value; XDP programs do not preempt each other on a CPU.
         let counters = unsafe { &mut *counters };

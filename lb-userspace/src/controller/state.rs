@@ -136,6 +136,8 @@ impl Controller {
             views: &self.views,
             overrides: &self.overrides,
             seed: &self.seed,
+            progress: plan::Progress::none(),
+            scope: plan::Scope::All,
         };
         let plan = plan::reconcile(&desired, &self.image)?;
         if !plan.is_empty() {

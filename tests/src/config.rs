@@ -61,6 +61,8 @@ pub struct Service {
     pub forward: &'static str,
     pub scheduler: &'static str,
     pub table_size: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracking: Option<&'static str>,
     pub health: Vec<Health>,
     #[serde(rename = "backend")]
     pub backends: Vec<Backend>,
@@ -117,6 +119,7 @@ impl Config {
                 forward: topology.forward.word(),
                 scheduler: "maglev",
                 table_size: 16_381,
+                tracking: None,
                 health: vec![Health::quick()],
                 backends: backends
                     .map(|one| match topology.forward {

@@ -78,6 +78,22 @@ pub struct Service {
     pub new_flows: u64,
     /// Its backends.
     pub backends: Vec<Backend>,
+    /// What became of the packets that looked for an entry, where some do.
+    #[serde(default)]
+    pub flows: Option<Flows>,
+}
+
+/// A service's remembered flows.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Flows {
+    /// Packets that looked for one.
+    pub lookups: u64,
+    /// Those that found none.
+    pub misses: u64,
+    /// Entries made.
+    pub inserts: u64,
+    /// Entries that were to be made and were not.
+    pub refused: u64,
 }
 
 /// A backend.
@@ -207,6 +223,14 @@ impl Status {
     /// Packets that the program saw.
     pub fn packets_seen(&self) -> u64 {
         self.verdicts.values().sum()
+    }
+}
+
+impl Service {
+    /// Whether flows were looked up and remembered, and none refused.
+    pub fn remembers(&self) -> bool {
+        self.flows
+            .is_some_and(|flows| flows.lookups > 0 && flows.inserts > 0 && flows.refused == 0)
     }
 }
 

@@ -8,6 +8,7 @@ use testbed::{
     cli::stderr,
     config::{Config, OnStop},
     daemon::Daemon,
+    http::{self, Timeouts},
     site::{self, Site},
     small_disk::SmallDisk,
     topology::Topology,
@@ -328,6 +329,81 @@ fn a_disabled_backend_is_as_dead() -> Result<()> {
     let report = site.get_many(SOME)?;
     assert!(report.answered.contains_key("b2"), "{report}");
     Ok(())
+}
+
+#[test]
+fn waiting_for_a_drain_ends_when_it_is_over() -> Result<()> {
+    let Some(mut site) = Site::start()? else {
+        return Ok(());
+    };
+    // The window has only begun.
+    let in_vain = ["drain", "web/b1", "--wait", "--timeout", "500ms"];
+    let words = said(&site.daemon.cli().run(&in_vain)?, 3);
+    assert!(words.contains("web/b1 is not drained after"), "{words}");
+    holds(&site.daemon, "b1", "draining", 1)?;
+    assert_ne!(site.daemon.status()?.backend("b1").drained, Some(true));
+    tell(&site.daemon, &["undrain", "web/b1"])?;
+
+    // Nothing is remembered, so nothing is waited for.
+    site.daemon
+        .set_config(|config| config.web().tracking = Some("never"))?;
+    said(&site.daemon.reload()?, 0);
+    let words = tell(
+        &site.daemon,
+        &["drain", "web/b1", "--wait", "--timeout", "10s"],
+    )?;
+    assert!(words.contains("web/b1 is drained"), "{words}");
+    let status = site.daemon.status()?;
+    let b1 = status.backend("b1");
+    assert_eq!((b1.flows, b1.drained), (Some(0), Some(true)));
+    Ok(())
+}
+
+#[test]
+fn a_long_connection_is_remembered_where_it_was() -> Result<()> {
+    let Some(site) = Site::start()? else {
+        return Ok(());
+    };
+    let daemon = &site.daemon;
+    let vip = testbed::topology::VIP.to_string();
+    assert_eq!(tell(daemon, &["flows"])?, "no flow is remembered\n");
+    site.client().block_on(async || -> Result<()> {
+        let timeouts = Timeouts::default();
+        let mut connection = http::Connection::open(vip.parse()?, timeouts).await?;
+        let first = connection.get().await?;
+        let (backend, source) = (first.backend().to_owned(), first.local.to_string());
+        tell(daemon, &["drain", &format!("web/{backend}")])?;
+        assert_eq!(connection.get().await?.backend(), backend);
+
+        let list = tell(
+            daemon,
+            &["flows", "--service", "web", "--backend", &backend],
+        )?;
+        let line = list.lines().find(|line| line.contains(&source));
+        let line = line.with_context(|| format!("{source} is not in:\n{list}"))?;
+        assert!(line.contains("established"), "{line}");
+        let counts = tell(daemon, &["flows", "--count", "--backend", &backend])?;
+        assert!(counts.contains("established"), "{counts}");
+        assert!(daemon.status()?.web().remembers(), "{:?}", daemon.status()?);
+
+        let line = ["--output", "json", "explain", "tcp", &source, &vip];
+        let explained: serde_json::Value = serde_json::from_str(&tell(daemon, &line)?)?;
+        assert_eq!(explained["slot"]["state"], "transition", "{explained}");
+        assert_eq!(explained["slot"]["previous"], *backend, "{explained}");
+        assert_eq!(explained["entry"]["backend"], *backend, "{explained}");
+        let new = explained["slot"]["current"].as_str().context("current")?;
+        assert_ne!(new, backend, "{explained}");
+        // A new connection from the same port would go elsewhere, this one stays.
+        let [syn, segment] = &explained["packets"].as_array().context("packets")?[..] else {
+            anyhow::bail!("{explained}");
+        };
+        for (packet, who) in [(syn, new), (segment, &*backend)] {
+            assert_eq!(packet["backend"], *who, "{explained}");
+            assert_eq!(packet["program"], *who, "{explained}");
+        }
+        assert_eq!(connection.get().await?.backend(), backend);
+        Ok(())
+    })
 }
 
 #[test]

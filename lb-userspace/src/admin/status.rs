@@ -110,7 +110,8 @@ pub struct Service {
     pub bytes: u64,
     /// Likewise.
     pub new_flows: u64,
-    /// In the configuration's order.
+    /// In the configuration's order, then those that left it and finish their connections, whose
+    /// name is their address.
     pub backends: Vec<Backend>,
     /// Which connections are remembered: `transition`, `always` or `never`.
     #[serde(default, skip_serializing_if = "String::is_empty")]

@@ -177,11 +177,7 @@ impl<'a> Names<'a> {
             let service = self.services.get(&record.service);
             let backends = service.map(|s| s.backends.as_slice()).unwrap_or_default();
             let named = backends.iter().find(|b| Endpoint::from(*b) == endpoint);
-            let name = match (named, endpoint.port) {
-                (Some(backend), _) => backend.name.to_string(),
-                (None, Some(port)) => format!("{}:{port}", endpoint.address),
-                (None, None) => endpoint.address.to_string(),
-            };
+            let name = named.map_or_else(|| endpoint.to_string(), |b| b.name.to_string());
             Some((entry.generation, name))
         };
         let mut known = self.backends.borrow_mut();

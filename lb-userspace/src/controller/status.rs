@@ -11,13 +11,13 @@ use lb_common::abi::{
 use super::state::{Controller, LastReload};
 use crate::{
     admin::status::{
-        Admin, Backend, Check, Config, DropCount, Drops, Interface, LastReload as ReloadStatus,
-        Neighbor, SCHEMA, Service, Slots, Status, Verdicts, rfc3339,
+        Admin, Backend, Check, Config, DropCount, Drops, Health, Interface,
+        LastReload as ReloadStatus, Neighbor, SCHEMA, Service, Slots, Status, Verdicts, rfc3339,
     },
     health::LastCheck,
     model::{self, Forward, Override},
     neighbor::{AttachMode, State},
-    plan::{BackendIndex, BackendStatus, SlotCounts},
+    plan::{BackendIndex, BackendStatus, Endpoint, SlotCounts},
 };
 
 impl Controller {
@@ -93,7 +93,7 @@ impl Controller {
     fn service(&self, service: &model::Service) -> Service {
         let held = self.image.status(service);
         let named = held.as_ref().map(|held| self.image.named(&held.record));
-        let backends: Vec<_> = service
+        let mut backends: Vec<_> = service
             .backends
             .iter()
             .map(|backend| {
@@ -107,6 +107,15 @@ impl Controller {
                 self.backend(service, backend, held, named)
             })
             .collect();
+        if let (Some(held), Some(named)) = (&held, &named) {
+            let leaving = held.backends.iter().filter(|(endpoint, _)| {
+                let mut configured = service.backends.iter();
+                !configured.any(|backend| Endpoint::from(backend) == **endpoint)
+            });
+            backends.extend(leaving.map(|(endpoint, leaving)| {
+                self.leaving(service, *endpoint, leaving, named.contains(&leaving.local))
+            }));
+        }
         let retired = held
             .as_ref()
             .map(|held| self.retired.of(held.id))
@@ -178,10 +187,41 @@ impl Controller {
             last_check: self.checks.get(&key).map(check),
             configured_weight: set.map(|_| backend.weight),
             flows: remembered,
-            drained: match (named, remembered) {
-                (true, _) => Some(false),
-                (false, remembered) => remembered.map(|flows| flows == 0),
+            drained: is_drained(named, remembered),
+        }
+    }
+
+    /// A backend that is no longer configured and finishes its connections. Its name is gone.
+    fn leaving(
+        &self,
+        service: &model::Service,
+        endpoint: Endpoint,
+        held: &BackendStatus,
+        named: bool,
+    ) -> Backend {
+        let address = endpoint.to_string();
+        let counted = self.counted(held.index);
+        let remembered = self.flows_of(service, Some(held));
+        Backend {
+            name: address.clone(),
+            address,
+            weight: 0,
+            effective_weight: 0,
+            admin: Admin::Draining,
+            health: Health::None,
+            neighbor: if held.next_hop.is_resolved() {
+                Neighbor::Resolved
+            } else {
+                Neighbor::Unresolved
             },
+            slots: held.slots,
+            packets: counted.packets,
+            bytes: counted.bytes,
+            new_flows: counted.new_flows,
+            last_check: None,
+            configured_weight: None,
+            flows: remembered,
+            drained: is_drained(named, remembered),
         }
     }
 
@@ -274,6 +314,15 @@ impl Controller {
                 .is_ok_and(|value| value.trim() == "0")
         });
         names
+    }
+}
+
+/// Whether a backend can be switched off, where that is known.
+fn is_drained(named: bool, flows: Option<u64>) -> Option<bool> {
+    if named {
+        Some(false)
+    } else {
+        flows.map(|flows| flows == 0)
     }
 }
 

@@ -74,6 +74,8 @@ pub struct Service {
     pub forward: &'static str,
     pub scheduler: &'static str,
     pub table_size: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracking: Option<&'static str>,
     pub health: Vec<Health>,
     #[serde(rename = "backend")]
     pub backends: Vec<Backend>,
@@ -184,6 +186,7 @@ impl Service {
             forward: Forward::Dnat.word(),
             scheduler: "maglev",
             table_size: 16_381,
+            tracking: None,
             health: Vec::new(),
             backends: Vec::new(),
         }

@@ -25,6 +25,8 @@ pub struct Status {
     pub verdicts: BTreeMap<String, u64>,
     /// Dropped packets, by reason.
     pub drops: BTreeMap<String, u64>,
+    /// What is odd about the configuration.
+    pub warnings: Vec<String>,
     /// What somebody should look at.
     pub alarms: Vec<String>,
     /// What the daemon has written into the maps.
@@ -79,6 +81,22 @@ pub struct Service {
     pub new_flows: u64,
     /// Its backends.
     pub backends: Vec<Backend>,
+    /// What became of the packets that looked for an entry, where some do.
+    #[serde(default)]
+    pub flows: Option<Flows>,
+}
+
+/// A service's remembered flows.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Flows {
+    /// Packets that looked for one.
+    pub lookups: u64,
+    /// Those that found none.
+    pub misses: u64,
+    /// Entries made.
+    pub inserts: u64,
+    /// Entries that were to be made and were not.
+    pub refused: u64,
 }
 
 /// A backend.
@@ -88,6 +106,18 @@ pub struct Backend {
     pub name: String,
     /// Where packets go.
     pub address: String,
+    /// The weight that holds.
+    pub weight: u16,
+    /// What the table was made with.
+    pub effective_weight: u16,
+    /// `enabled`, `draining` or `disabled`.
+    pub admin: String,
+    /// How many of its flows are remembered, where that is known.
+    #[serde(default)]
+    pub flows: Option<u64>,
+    /// Whether nothing of it is left, where that is known.
+    #[serde(default)]
+    pub drained: Option<bool>,
     /// `unknown`, `up`, `down` or `none`.
     pub health: String,
     /// `resolved`, `failed`, `unresolved` or `unreachable`.
@@ -196,6 +226,14 @@ impl Status {
     /// Packets that the program saw.
     pub fn packets_seen(&self) -> u64 {
         self.verdicts.values().sum()
+    }
+}
+
+impl Service {
+    /// Whether flows were looked up and remembered, and none refused.
+    pub fn remembers(&self) -> bool {
+        self.flows
+            .is_some_and(|flows| flows.lookups > 0 && flows.inserts > 0 && flows.refused == 0)
     }
 }
 

@@ -101,7 +101,10 @@ fn has_room(model: &Model) -> Result<(), PlanError> {
     let desired = Desired {
         model,
         views: &BTreeMap::new(),
+        overrides: &BTreeMap::new(),
         seed: &Seed::derive(model.daemon.seed.as_deref()),
+        progress: plan::Progress::none(),
+        scope: plan::Scope::All,
     };
     plan::reconcile(&desired, &Image::default()).map(drop)
 }

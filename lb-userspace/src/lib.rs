@@ -15,3 +15,4 @@ pub mod health;
 pub mod model;
 pub mod neighbor;
 pub mod plan;
+pub mod upkeep;

@@ -27,6 +27,7 @@ pub mod process;
 pub mod programs;
 pub mod server;
 pub mod site;
+pub mod small_disk;
 pub mod status;
 pub mod sweep;
 pub mod topology;

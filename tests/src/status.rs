@@ -24,6 +24,8 @@ pub struct Status {
     pub verdicts: BTreeMap<String, u64>,
     /// Dropped packets, by reason.
     pub drops: BTreeMap<String, u64>,
+    /// What is odd about the configuration.
+    pub warnings: Vec<String>,
     /// What somebody should look at.
     pub alarms: Vec<String>,
 }
@@ -85,6 +87,18 @@ pub struct Backend {
     pub name: String,
     /// Where packets go.
     pub address: String,
+    /// The weight that holds.
+    pub weight: u16,
+    /// What the table was made with.
+    pub effective_weight: u16,
+    /// `enabled`, `draining` or `disabled`.
+    pub admin: String,
+    /// How many of its flows are remembered, where that is known.
+    #[serde(default)]
+    pub flows: Option<u64>,
+    /// Whether nothing of it is left, where that is known.
+    #[serde(default)]
+    pub drained: Option<bool>,
     /// `unknown`, `up`, `down` or `none`.
     pub health: String,
     /// `resolved`, `failed`, `unresolved` or `unreachable`.

@@ -19,6 +19,7 @@ use crate::{
     health,
     model::{Interface, XdpMode},
     neighbor,
+    overrides::Overrides,
     plan::{self, Seed},
 };
 
@@ -62,6 +63,7 @@ pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Resu
         log::warn!("{warning}");
     }
     let model = loaded.model;
+    let said = Overrides::load(&model.daemon.state_dir)?;
     dataplane::check_host()?;
     let devices = interfaces::find(&model.interfaces, &neighbor::links().await?)?;
 
@@ -89,7 +91,8 @@ pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Resu
         started: Instant::now(),
         seed,
         views: BTreeMap::new(),
-        overrides: BTreeMap::new(),
+        overrides: said.resolve(&model),
+        said,
         checks: BTreeMap::new(),
         next_hops: BTreeMap::new(),
         links: BTreeMap::new(),
@@ -99,6 +102,7 @@ pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Resu
         resolver: None,
         punts: None,
         retired: Retired::default(),
+        remembered: None,
         trouble: None,
         trace_end,
         model,

@@ -15,7 +15,7 @@ use crate::{
         Neighbor, SCHEMA, Service, Slots, Status, Verdicts, rfc3339,
     },
     health::LastCheck,
-    model::{self, Forward},
+    model::{self, Forward, Override},
     neighbor::{AttachMode, State},
     plan::{BackendIndex, BackendStatus, SlotCounts},
 };
@@ -46,7 +46,12 @@ impl Controller {
             services,
             verdicts: self.verdicts(),
             drops: self.drops(),
-            warnings: self.warnings.iter().map(ToString::to_string).collect(),
+            warnings: self
+                .warnings
+                .iter()
+                .map(ToString::to_string)
+                .chain(self.absent_overrides())
+                .collect(),
             alarms: self.alarms(),
             features: self.features(),
         }
@@ -87,6 +92,7 @@ impl Controller {
 
     fn service(&self, service: &model::Service) -> Service {
         let held = self.image.status(service);
+        let named = held.as_ref().map(|held| self.image.named(&held.record));
         let backends: Vec<_> = service
             .backends
             .iter()
@@ -94,7 +100,11 @@ impl Controller {
                 let held = held
                     .as_ref()
                     .and_then(|held| held.backends.get(&backend.into()));
-                self.backend(service, backend, held)
+                let named = named.as_ref();
+                let named = held
+                    .zip(named)
+                    .is_some_and(|(held, named)| named.contains(&held.local));
+                self.backend(service, backend, held, named)
             })
             .collect();
         let retired = held
@@ -125,6 +135,8 @@ impl Controller {
             bytes: sum(retired.bytes, |b| b.bytes),
             new_flows: sum(retired.new_flows, |b| b.new_flows),
             backends,
+            tracking: service.connections.tracking.to_string(),
+            flows: self.flow_figures(service, held.as_ref()),
         }
     }
 
@@ -133,22 +145,29 @@ impl Controller {
         service: &model::Service,
         backend: &model::Backend,
         held: Option<&BackendStatus>,
+        named: bool,
     ) -> Backend {
         let key = service.key(backend);
         let view = self.views.get(&key).copied().unwrap_or_default();
         let counted = held
             .map(|held| self.counted(held.index))
             .unwrap_or_default();
-        let usable = view.health.is_usable() && view.next_hop.is_some();
+        let remembered = self.flows_of(service, held);
+        let Override { admin, weight: set } = self.said_of(service, backend);
+        let weight = set.unwrap_or(backend.weight);
         Backend {
             name: backend.name.to_string(),
             address: backend.to_string(),
-            weight: backend.weight,
-            effective_weight: if usable { backend.weight } else { 0 },
-            admin: if backend.weight == 0 {
-                Admin::Draining
+            weight,
+            effective_weight: if self.takes_new(service, backend) {
+                weight
             } else {
-                Admin::Enabled
+                0
+            },
+            // A weight of 0 is the same by another name.
+            admin: match admin {
+                model::Admin::Enabled if weight == 0 => Admin::Draining,
+                admin => admin.into(),
             },
             health: view.health.into(),
             neighbor: self.neighbor(backend, view.next_hop.is_some()),
@@ -157,6 +176,12 @@ impl Controller {
             bytes: counted.bytes,
             new_flows: counted.new_flows,
             last_check: self.checks.get(&key).map(check),
+            configured_weight: set.map(|_| backend.weight),
+            flows: remembered,
+            drained: match (named, remembered) {
+                (true, _) => Some(false),
+                (false, remembered) => remembered.map(|flows| flows == 0),
+            },
         }
     }
 

@@ -26,6 +26,7 @@ pub mod image;
 pub mod index;
 pub mod maglev;
 pub mod motion;
+pub mod naming;
 pub mod progress;
 pub mod seed;
 pub mod settings;

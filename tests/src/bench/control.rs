@@ -5,6 +5,7 @@
 //! out at a backend, its memory, a reload.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::Path,
     time::{Duration, Instant},

@@ -178,10 +178,7 @@ impl Controller {
             last_check: self.checks.get(&key).map(check),
             configured_weight: set.map(|_| backend.weight),
             flows: remembered,
-            drained: match (named, remembered) {
-                (true, _) => Some(false),
-                (false, remembered) => remembered.map(|flows| flows == 0),
-            },
+            drained: self.drained(service, held, named),
         }
     }
 

@@ -277,7 +277,7 @@ impl Ledger {
             .any(|(local, seen)| seen.gives_up() && !self.is_drained(*local, seen));
         if settles || drains {
             Need::Soon
-        } else if self.is_restless() || self.last.as_ref().is_some_and(|last| last.entries > 0) {
+        } else if self.is_restless() || self.last.as_ref().is_none_or(|last| last.entries > 0) {
             Need::Later
         } else {
             Need::None

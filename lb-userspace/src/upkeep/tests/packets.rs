@@ -109,6 +109,8 @@ impl Program {
             let backend = backend(image, &held, entry.backend());
             backend.is_none_or(|backend| backend.generation == entry.generation())
         });
+        // An entry of a backend that is gone is none, but its place is taken.
+        let has_place = self.flows.contains_key(key);
         let remembered = entry.map(|entry| (entry, alive(entry.backend())));
         let flags = match kind {
             Kind::Syn => 0,
@@ -150,18 +152,19 @@ impl Program {
                 let in_transition = !resizing && slot.previous() != NO_BACKEND;
                 let admit = backend(image, &held, chosen.local)
                     .map_or(0, |backend| BackendState(backend.state).admit());
-                if in_transition && owner.is_some() && (hash.secondary() >> 16) as u16 > admit {
+                let owner_takes = owner.is_some_and(|owner| accepts(image, &held, owner));
+                if in_transition && owner_takes && (hash.secondary() >> 16) as u16 > admit {
                     return Decision {
                         to: owner,
                         effect: Effect::None,
                     };
                 }
-                self.remember(remembers, chosen, owner, new)
+                self.remember((remembers, has_place), chosen, owner, new)
             }
             (_, None) => match (owner, current) {
-                (Some(owner), _) => self.remember(remembers, owner, Some(owner), new),
+                (Some(owner), _) => self.remember((remembers, has_place), owner, Some(owner), new),
                 (None, Some(current)) if kind == Kind::Datagram => {
-                    self.remember(remembers, current, None, new)
+                    self.remember((remembers, has_place), current, None, new)
                 }
                 (None, current) => Decision {
                     to: current,
@@ -174,7 +177,7 @@ impl Program {
     /// What cannot be remembered goes to the owner if alive.
     fn remember(
         &self,
-        remembers: bool,
+        (remembers, has_place): (bool, bool),
         chosen: Home,
         owner: Option<Home>,
         new: impl Fn(Home) -> FlowEntry,
@@ -183,6 +186,12 @@ impl Program {
             return Decision {
                 to: Some(chosen),
                 effect: Effect::None,
+            };
+        }
+        if has_place {
+            return Decision {
+                to: Some(chosen),
+                effect: Effect::Replace(new(chosen)),
             };
         }
         if self.budget > 0 && self.flows.len() < self.capacity {

@@ -21,20 +21,11 @@ use crate::{
     config::nearest,
     dataplane::{Batch, Cursor, Dataplane, Table},
     model::{Model, Protocol, Service, Tracking},
-    plan::{BackendIndex, BackendStatus, Endpoint, Image, Range, ServiceStatus},
+    plan::{BackendStatus, Endpoint, Image, Range, ServiceStatus},
 };
 
 /// Entries that are read at a time: a millisecond or so, in which nothing else is done.
 const PAGE: u32 = 4096;
-
-/// How many flows are remembered, counted in a pass over the tables.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Remembered {
-    /// Of each backend; those that are missing have none.
-    pub(super) backends: BTreeMap<BackendIndex, u64>,
-    /// Of each service; likewise.
-    pub(super) services: BTreeMap<ServiceId, u64>,
-}
 
 impl Controller {
     /// Some of the flows that are asked for, from where the page before ended.
@@ -99,9 +90,8 @@ impl Controller {
                 return None;
             }
         };
-        let remembered = self.remembered.as_ref();
         Some(status::Flows {
-            entries: remembered.map(|r| r.services.get(&id).copied().unwrap_or(0)),
+            entries: self.upkeep.gauges(id).entries,
             lookups: counted.lookups,
             misses: counted.misses,
             inserts: counted.inserts,
@@ -115,8 +105,34 @@ impl Controller {
         let (Some(held), true) = (held, service.connections.tracking != Tracking::Never) else {
             return Some(0);
         };
-        let Remembered { backends, .. } = self.remembered.as_ref()?;
-        Some(backends.get(&held.index).copied().unwrap_or(0))
+        let gauges = self.upkeep.gauges(self.image.service_id(service)?);
+        gauges.entries?;
+        Some(gauges.backends.get(&held.local).map_or(0, |b| b.entries))
+    }
+}
+
+impl Controller {
+    /// Whether a backend has no flows left that packets could still bring it; `None`: not known, or not
+    /// yet. `named`: by a slot.
+    pub(super) fn drained(
+        &self,
+        service: &Service,
+        held: Option<&BackendStatus>,
+        named: bool,
+    ) -> Option<bool> {
+        let (Some(held), false) = (held, named) else {
+            return Some(!named);
+        };
+        if service.connections.tracking == Tracking::Never {
+            return Some(true);
+        }
+        let gauges = self.upkeep.gauges(self.image.service_id(service)?);
+        let backend = gauges.backends.get(&held.local).copied();
+        match (gauges.entries, backend.unwrap_or_default()) {
+            (_, backend) if backend.is_drained => Some(true),
+            (Some(_), backend) if backend.entries > 0 => Some(false),
+            _ => None,
+        }
     }
 }
 

@@ -136,12 +136,21 @@ impl Controller {
     }
 }
 
+/// Who has a backend's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Occupant {
+    /// How often the place was given away before.
+    pub(super) generation: u16,
+    /// The backend's name; the address of one that left the configuration.
+    pub(super) name: String,
+}
+
 /// The names of what entries refer to.
 pub(super) struct Names<'a> {
     image: &'a Image,
     services: BTreeMap<ServiceId, &'a Service>,
     /// Found before: flows are many, backends few.
-    backends: RefCell<BTreeMap<(ServiceId, LocalBackend), Option<(u16, String)>>>,
+    backends: RefCell<BTreeMap<(ServiceId, LocalBackend), Option<Occupant>>>,
 }
 
 impl<'a> Names<'a> {
@@ -181,12 +190,8 @@ impl<'a> Names<'a> {
         in_use.then_some(entry)
     }
 
-    /// Its generation and name; the address of one that left the configuration.
-    pub(super) fn backend(
-        &self,
-        record: &ServiceRecord,
-        local: LocalBackend,
-    ) -> Option<(u16, String)> {
+    /// The same by name.
+    pub(super) fn backend(&self, record: &ServiceRecord, local: LocalBackend) -> Option<Occupant> {
         let find = || {
             let entry = self.entry(record, local)?;
             let endpoint = Endpoint::of_entry(entry);
@@ -194,7 +199,10 @@ impl<'a> Names<'a> {
             let backends = service.map(|s| s.backends.as_slice()).unwrap_or_default();
             let named = backends.iter().find(|b| Endpoint::from(*b) == endpoint);
             let name = named.map_or_else(|| endpoint.to_string(), |b| b.name.to_string());
-            Some((entry.generation, name))
+            Some(Occupant {
+                generation: entry.generation,
+                name,
+            })
         };
         let mut known = self.backends.borrow_mut();
         known
@@ -227,12 +235,9 @@ impl<'a> Names<'a> {
 }
 
 /// Who an entry is for and how far its flow is, given who has the place that it names.
-pub(super) fn holder(
-    found: Option<(u16, String)>,
-    entry: FlowEntry,
-) -> (Option<String>, FlowState) {
+pub(super) fn holder(found: Option<Occupant>, entry: FlowEntry) -> (Option<String>, FlowState) {
     match found {
-        Some((generation, name)) if generation == entry.generation() => {
+        Some(Occupant { generation, name }) if generation == entry.generation() => {
             let state = if entry.flags() & FlowEntry::CLOSING != 0 {
                 FlowState::Closing
             } else if entry.flags() & FlowEntry::ESTABLISHED != 0 {
@@ -308,7 +313,13 @@ mod tests {
     fn an_entry_tells_how_far_its_flow_is() {
         let state = |flags, generation: Option<u16>| {
             let entry = FlowEntry::new(1, 7, flags, 0);
-            let (name, state) = holder(generation.map(|g| (g, "b1".to_owned())), entry);
+            let (name, state) = holder(
+                generation.map(|generation| Occupant {
+                    generation,
+                    name: "b1".to_owned(),
+                }),
+                entry,
+            );
             assert_eq!(name.is_none(), state == FlowState::Stale);
             state
         };

@@ -76,8 +76,36 @@ pub struct Service {
     pub bytes: u64,
     /// SYNs.
     pub new_flows: u64,
+    /// Its slots by state.
+    pub slots: Slots,
+    /// Its remembered flows; absent where none are remembered.
+    #[serde(default)]
+    pub flows: Option<Flows>,
     /// Its backends.
     pub backends: Vec<Backend>,
+}
+
+/// Slots by state.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+pub struct Slots {
+    /// At rest.
+    pub stable: u64,
+    /// Moved within the window.
+    pub transition: u64,
+    /// Moved before.
+    pub tracked: u64,
+}
+
+/// A service's remembered flows.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+pub struct Flows {
+    /// Where they were counted.
+    #[serde(default)]
+    pub entries: Option<u64>,
+    /// Entries made.
+    pub inserts: u64,
+    /// Entries that should have been made and were not.
+    pub refused: u64,
 }
 
 /// A backend.

@@ -74,11 +74,25 @@ pub struct Service {
     pub forward: &'static str,
     pub scheduler: &'static str,
     pub table_size: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tracking: Option<&'static str>,
+    #[serde(flatten)]
+    pub connections: Connections,
     pub health: Vec<Health>,
     #[serde(rename = "backend")]
     pub backends: Vec<Backend>,
+}
+
+/// How connections survive changes; what is not set is as the daemon has it.
+#[derive(Clone, Debug, Default, Serialize)]
+#[expect(missing_docs, reason = "the fields are the file's keys")]
+pub struct Connections {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracking: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transition_window: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow_idle: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain_timeout: Option<&'static str>,
 }
 
 /// `[[service.health]]`.
@@ -186,7 +200,7 @@ impl Service {
             forward: Forward::Dnat.word(),
             scheduler: "maglev",
             table_size: 16_381,
-            tracking: None,
+            connections: Connections::default(),
             health: Vec::new(),
             backends: Vec::new(),
         }

@@ -31,6 +31,7 @@ pub mod site;
 pub mod small_disk;
 pub mod status;
 pub mod sweep;
+pub mod talkers;
 pub mod topology;
 pub mod udp;
 pub mod xdp;

@@ -79,23 +79,39 @@ pub struct Service {
     pub bytes: u64,
     /// SYNs.
     pub new_flows: u64,
-    /// Its backends.
-    pub backends: Vec<Backend>,
-    /// What became of the packets that looked for an entry, where some do.
+    /// Its slots by state.
+    pub slots: Slots,
+    /// Its remembered flows; absent where none are remembered.
     #[serde(default)]
     pub flows: Option<Flows>,
+    /// Its backends.
+    pub backends: Vec<Backend>,
+}
+
+/// Slots by state.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+pub struct Slots {
+    /// At rest.
+    pub stable: u64,
+    /// Moved within the window.
+    pub transition: u64,
+    /// Moved before.
+    pub tracked: u64,
 }
 
 /// A service's remembered flows.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 pub struct Flows {
+    /// Where they were counted.
+    #[serde(default)]
+    pub entries: Option<u64>,
     /// Packets that looked for one.
     pub lookups: u64,
     /// Those that found none.
     pub misses: u64,
     /// Entries made.
     pub inserts: u64,
-    /// Entries that were to be made and were not.
+    /// Entries that should have been made and were not.
     pub refused: u64,
 }
 

@@ -346,7 +346,7 @@ fn waiting_for_a_drain_ends_when_it_is_over() -> Result<()> {
 
     // Nothing is remembered, so nothing is waited for.
     site.daemon
-        .set_config(|config| config.web().tracking = Some("never"))?;
+        .set_config(|config| config.web().connections.tracking = Some("never"))?;
     said(&site.daemon.reload()?, 0);
     let words = tell(
         &site.daemon,

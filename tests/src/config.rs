@@ -61,9 +61,36 @@ pub struct Service {
     pub forward: &'static str,
     pub scheduler: &'static str,
     pub table_size: u32,
+    #[serde(flatten)]
+    pub connections: Connections,
     pub health: Vec<Health>,
     #[serde(rename = "backend")]
     pub backends: Vec<Backend>,
+}
+
+/// The keys of a `[[service]]` that say how connections survive changes; left out where `None`.
+#[derive(Clone, Debug, Default, Serialize)]
+#[expect(missing_docs, reason = "the fields are the file's keys")]
+pub struct Connections {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracking: Option<&'static str>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "milliseconds_if"
+    )]
+    pub transition_window: Option<Duration>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "milliseconds_if"
+    )]
+    pub flow_idle: Option<Duration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_death: Option<&'static str>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "milliseconds_if"
+    )]
+    pub drain_timeout: Option<Duration>,
 }
 
 /// `[[service.health]]`.
@@ -117,6 +144,7 @@ impl Config {
                 forward: topology.forward.word(),
                 scheduler: "maglev",
                 table_size: 16_381,
+                connections: Connections::default(),
                 health: vec![Health::quick()],
                 backends: backends
                     .map(|one| match topology.forward {
@@ -226,6 +254,18 @@ fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::
     serializer.collect_str(&format_args!("{}ms", duration.as_millis()))
 }
 
+/// A duration that may be left out, which is the caller's to do.
+#[expect(clippy::ref_option, reason = "the signature that serde asks for")]
+fn milliseconds_if<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => milliseconds(duration, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,5 +275,18 @@ mod tests {
         let text = toml::to_string(&Health::quick()).expect("a health check is TOML");
         assert!(text.contains("interval = \"200ms\""), "{text}");
         assert_eq!(Health::quick().detection(), Duration::from_millis(1600));
+    }
+    #[test]
+    fn keys_that_are_left_out_have_their_defaults() {
+        let connections = Connections {
+            tracking: Some("always"),
+            transition_window: Some(Duration::from_secs(3)),
+            ..Connections::default()
+        };
+        let text = toml::to_string(&connections).expect("keys are TOML");
+        assert_eq!(
+            text,
+            "tracking = \"always\"\ntransition_window = \"3000ms\"\n"
+        );
     }
 }

@@ -110,6 +110,7 @@ fn table<'a>(figures: impl Iterator<Item = &'a Figure>) -> String {
             relative,
             goal,
             reached,
+            required: _,
         } = figure;
         let median = |spread: &Option<Spread>| {
             spread

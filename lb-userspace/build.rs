@@ -1,10 +1,6 @@
-//! Builds the XDP program and lays it where `include_bytes_aligned!` finds it:
-//! `concat!(env!("OUT_DIR"), "/sluice.bpf.o")`. So one binary is all there is to install.
+//! Builds the XDP program into the binary, so that one file is all there is to install.
 
-use std::{env, fs, path::PathBuf};
-
-use anyhow::{Context as _, Result};
-use xtask::{ebpf, workspace::Workspace};
+use xtask::ebpf;
 
 /// What the object is made from, besides xtask itself.
 const SOURCES: [&str; 5] = [
@@ -15,19 +11,6 @@ const SOURCES: [&str; 5] = [
     "rust-toolchain.toml",
 ];
 
-fn main() -> Result<()> {
-    let workspace = Workspace::find()?;
-    for source in SOURCES {
-        println!(
-            "cargo::rerun-if-changed={}",
-            workspace.root().join(source).display()
-        );
-    }
-    let arch = env::var("CARGO_CFG_TARGET_ARCH").context("reading CARGO_CFG_TARGET_ARCH")?;
-    let object = ebpf::build(&workspace, &arch)?;
-    let out_dir = env::var_os("OUT_DIR").context("reading OUT_DIR")?;
-    let copy = PathBuf::from(out_dir).join("sluice.bpf.o");
-    fs::copy(&object, &copy)
-        .with_context(|| format!("copying {} to {}", object.display(), copy.display()))?;
-    Ok(())
+fn main() -> anyhow::Result<()> {
+    ebpf::build_into_out_dir(ebpf::SLUICE, &SOURCES)
 }

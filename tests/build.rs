@@ -1,10 +1,6 @@
-//! Builds the benchmark's XDP programs and lays them where `include_bytes_aligned!` finds them:
-//! `concat!(env!("OUT_DIR"), "/bench.bpf.o")`.
+//! Builds the benchmark's XDP programs into the tests.
 
-use std::{env, fs, path::PathBuf};
-
-use anyhow::{Context as _, Result};
-use xtask::{ebpf, workspace::Workspace};
+use xtask::ebpf;
 
 /// What the object is made from, besides xtask itself.
 const SOURCES: [&str; 5] = [
@@ -15,19 +11,6 @@ const SOURCES: [&str; 5] = [
     "rust-toolchain.toml",
 ];
 
-fn main() -> Result<()> {
-    let workspace = Workspace::find()?;
-    for source in SOURCES {
-        println!(
-            "cargo::rerun-if-changed={}",
-            workspace.root().join(source).display()
-        );
-    }
-    let arch = env::var("CARGO_CFG_TARGET_ARCH").context("reading CARGO_CFG_TARGET_ARCH")?;
-    let object = ebpf::build_binary(&workspace, &arch, ebpf::BENCH)?;
-    let out_dir = env::var_os("OUT_DIR").context("reading OUT_DIR")?;
-    let copy = PathBuf::from(out_dir).join("bench.bpf.o");
-    fs::copy(&object, &copy)
-        .with_context(|| format!("copying {} to {}", object.display(), copy.display()))?;
-    Ok(())
+fn main() -> anyhow::Result<()> {
+    ebpf::build_into_out_dir(ebpf::BENCH, &SOURCES)
 }

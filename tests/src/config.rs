@@ -16,6 +16,7 @@ use crate::{
 #[expect(missing_docs, reason = "the fields are the file's keys")]
 pub struct Config {
     pub daemon: DaemonSection,
+    pub limits: Limits,
     #[serde(rename = "interface")]
     pub interfaces: Vec<Interface>,
     #[serde(rename = "service")]
@@ -32,6 +33,18 @@ pub struct DaemonSection {
     pub state_dir: PathBuf,
     pub on_stop: OnStop,
     pub seed: String,
+}
+
+/// `[limits]`; `None`: the daemon's default.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[expect(missing_docs, reason = "the fields are the file's keys")]
+pub struct Limits {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub services: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backends: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slots: Option<u32>,
 }
 
 /// `daemon.on_stop`.
@@ -124,6 +137,23 @@ impl Config {
     /// The service `web` on the VIP with all backends of `topology`, for the instance `instance`.
     pub fn new(instance: &str, topology: &Topology) -> Self {
         let backends = topology.backends.iter();
+        let web = Service {
+            forward: topology.forward.word(),
+            health: vec![Health::quick()],
+            backends: backends
+                .map(|one| match topology.forward {
+                    Forward::Dnat => Backend::new(&one.name, one.address),
+                    // The packet stays as it is, its port too.
+                    Forward::Dsr => Backend::new(&one.name, one.address.ip()),
+                })
+                .collect(),
+            ..Service::new("web", &format!("tcp://{VIP}"))
+        };
+        Self::serving(instance, topology.lb_interfaces(), web)
+    }
+
+    /// One service, on these interfaces.
+    pub fn serving(instance: &str, interfaces: &[&str], service: Service) -> Self {
         Self {
             daemon: DaemonSection {
                 instance: instance.to_owned(),
@@ -133,27 +163,9 @@ impl Config {
                 on_stop: OnStop::Detach,
                 seed: "playground".to_owned(),
             },
-            interfaces: topology
-                .lb_interfaces()
-                .iter()
-                .map(|name| Interface::new(name))
-                .collect(),
-            services: vec![Service {
-                name: "web".to_owned(),
-                listen: vec![format!("tcp://{VIP}")],
-                forward: topology.forward.word(),
-                scheduler: "maglev",
-                table_size: 16_381,
-                connections: Connections::default(),
-                health: vec![Health::quick()],
-                backends: backends
-                    .map(|one| match topology.forward {
-                        Forward::Dnat => Backend::new(&one.name, one.address),
-                        // The packet stays as it is, its port too.
-                        Forward::Dsr => Backend::new(&one.name, one.address.ip()),
-                    })
-                    .collect(),
-            }],
+            limits: Limits::default(),
+            interfaces: interfaces.iter().map(|name| Interface::new(name)).collect(),
+            services: vec![service],
         }
     }
 
@@ -189,6 +201,22 @@ impl Config {
         self.services
             .first_mut()
             .expect("the configuration has a service")
+    }
+}
+
+impl Service {
+    /// `dnat` without checks and without backends.
+    pub fn new(name: &str, listener: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            listen: vec![listener.to_owned()],
+            forward: Forward::Dnat.word(),
+            scheduler: "maglev",
+            table_size: 16_381,
+            connections: Connections::default(),
+            health: Vec::new(),
+            backends: Vec::new(),
+        }
     }
 }
 

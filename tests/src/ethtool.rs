@@ -13,8 +13,6 @@ use socket2::{Domain, Socket, Type};
 // linux/ethtool.h
 const ETHTOOL_GTXCSUM: u32 = 0x16;
 const ETHTOOL_STXCSUM: u32 = 0x17;
-const ETHTOOL_STSO: u32 = 0x1f;
-const ETHTOOL_SGSO: u32 = 0x24;
 const ETHTOOL_GGRO: u32 = 0x2b;
 const ETHTOOL_SGRO: u32 = 0x2c;
 const ETHTOOL_SCHANNELS: u32 = 0x3d;
@@ -55,20 +53,6 @@ pub fn set_tx_checksum(interface: &str, on: bool) -> Result<()> {
 /// silently.
 pub fn set_gro(interface: &str, on: bool) -> Result<()> {
     set(interface, ETHTOOL_SGRO, on).with_context(|| format!("ethtool -K {interface} gro"))
-}
-
-/// Switches off what makes frames of several packets; called inside the namespace. Generic XDP may
-/// not be given such frames.
-pub fn set_batching_off(interface: &str) -> Result<()> {
-    for (what, command) in [
-        ("tso", ETHTOOL_STSO),
-        ("gso", ETHTOOL_SGSO),
-        ("gro", ETHTOOL_SGRO),
-    ] {
-        set(interface, command, false)
-            .with_context(|| format!("ethtool -K {interface} {what} off"))?;
-    }
-    Ok(())
 }
 
 /// Sets how many queues there are in each direction; called inside the namespace.

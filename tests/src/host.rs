@@ -116,17 +116,6 @@ impl Host {
         self.run(|| netlink::set_mac(interface, mac))
     }
 
-    /// Switches off, on every interface, what joins packets: generic XDP meets them one by one.
-    pub fn one_packet_a_frame(&self) -> Result<()> {
-        self.run(|| {
-            let names = netlink::link_names()?;
-            let others = names.iter().filter(|name| *name != "lo");
-            others
-                .into_iter()
-                .try_for_each(|name| ethtool::set_batching_off(name))
-        })
-    }
-
     /// Lets the kernel notice within about two seconds that a neighbour is silent.
     pub fn hasten_neighbours(&self, interface: &str) -> Result<()> {
         for (key, value) in HASTY {

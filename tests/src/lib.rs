@@ -32,6 +32,7 @@ pub mod site;
 pub mod status;
 pub mod stream;
 pub mod sweep;
+pub mod test_run;
 pub mod topology;
 pub mod udp;
 pub mod xdp;

@@ -10,7 +10,8 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use futures::TryStreamExt;
 use rtnetlink::{
-    Handle, LinkBridge, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
+    Handle, LinkBond, LinkBridge, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVlan,
+    RouteMessageBuilder,
     packet_route::{
         link::{
             InfoBridge, InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage, LinkXdp,
@@ -115,7 +116,22 @@ pub fn add_macvlan(name: &str, parent: &str) -> Result<()> {
         .with_context(|| format!("adding the macvlan {name}"))
 }
 
-/// Makes `port` a port of `bridge`.
+/// Makes a VLAN device above `parent`. Needs the module `8021q`.
+pub fn add_vlan(name: &str, parent: &str, id: u16) -> Result<()> {
+    let parent = link(parent)?.index;
+    let message = LinkVlan::new(name, parent, id).build();
+    with(async |handle| Ok(handle.link().add(message).execute().await?))
+        .with_context(|| format!("adding the VLAN device {name}"))
+}
+
+/// Makes a bond device without members. Needs the module `bonding`.
+pub fn add_bond(name: &str) -> Result<()> {
+    let message = LinkBond::new(name).build();
+    with(async |handle| Ok(handle.link().add(message).execute().await?))
+        .with_context(|| format!("adding the bond device {name}"))
+}
+
+/// Makes `port` a port of `bridge`, a bridge or a bond device.
 pub fn enslave(port: &str, bridge: &str) -> Result<()> {
     let (port, bridge) = (link(port)?.index, link(bridge)?.index);
     change(LinkUnspec::new_with_index(port).controller(bridge).build())
@@ -136,16 +152,6 @@ pub fn set_mac(name: &str, mac: [u8; 6]) -> Result<()> {
             .build(),
     )
     .with_context(|| format!("setting the Ethernet address of {name}"))
-}
-
-/// The names of all interfaces.
-pub fn link_names() -> Result<Vec<String>> {
-    let messages: Vec<_> =
-        with(async |handle| Ok(handle.link().get().execute().try_collect().await?))?;
-    Ok(messages
-        .iter()
-        .map(|message| describe(message).name)
-        .collect())
 }
 
 /// Sets an interface up or down.

@@ -11,16 +11,13 @@
 //! which load balancer lives. With `dnat` the backends' own route would have to move as well when one
 //! dies, and that is not what is looked at here.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
-};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result, bail};
 
 use crate::{
     cli::stderr,
-    config::{Backend, Config, Connections, DaemonSection, Health, Interface, OnStop, Service},
+    config::{Backend, Config, Health, Service},
     host::Host,
     mode::Forward,
     netlink::ANYWHERE,
@@ -90,32 +87,16 @@ impl Several {
 
     /// The service `web` on the VIP with all backends, for a load balancer's instance of its own.
     pub fn config(&self) -> Config {
-        let instance = sweep::unique_name();
-        Config {
-            daemon: DaemonSection {
-                admin_socket: PathBuf::from(sweep::RUN).join(&instance).join("admin.sock"),
-                bpffs: sweep::BPFFS.into(),
-                state_dir: PathBuf::from("/var/lib/sluice").join(&instance),
-                on_stop: OnStop::Detach,
-                seed: "several".to_owned(),
-                instance,
-            },
-            interfaces: vec![Interface::new("front"), Interface::new("back")],
-            services: vec![Service {
-                name: "web".to_owned(),
-                listen: vec![format!("tcp://{VIP}")],
-                forward: Forward::Dsr.word(),
-                scheduler: "maglev",
-                table_size: 16_381,
-                connections: Connections::default(),
-                health: vec![Health::quick_http("/", &[200])],
-                backends: self
-                    .backends
-                    .iter()
-                    .map(|one| Backend::new(one.name(), one.address().ip()))
-                    .collect(),
-            }],
-        }
+        let backends = self.backends.iter();
+        let web = Service {
+            forward: Forward::Dsr.word(),
+            health: vec![Health::quick_http("/", &[200])],
+            backends: backends
+                .map(|one| Backend::new(one.name(), one.address().ip()))
+                .collect(),
+            ..Service::new("web", &format!("tcp://{VIP}"))
+        };
+        Config::serving(&sweep::unique_name(), &["front", "back"], web)
     }
 
     /// Routes the VIP over all load balancers.

@@ -6,10 +6,11 @@ use anyhow::{Context, Result};
 
 use crate::{
     config::Config,
-    daemon::Daemon,
+    daemon::{Daemon, START},
     host::Host,
     http::{self, Reply, Timeouts},
     load::{Load, Report},
+    status::Status,
     sweep,
     topology::{Topology, TopologyBuilder, VIP},
 };
@@ -37,11 +38,20 @@ impl Site {
         network: &TopologyBuilder,
         change: impl FnOnce(&mut Config),
     ) -> Result<Option<Self>> {
+        Self::build_until(network, change, Status::all_up)
+    }
+
+    /// The same, ready once `ready` holds of the status: for services without health checks.
+    pub fn build_until(
+        network: &TopologyBuilder,
+        change: impl FnOnce(&mut Config),
+        ready: impl FnMut(&Status) -> bool,
+    ) -> Result<Option<Self>> {
         let Some((topology, config)) = Self::prepare(network, change)? else {
             return Ok(None);
         };
         let daemon = Daemon::start(&topology.lb, config)?;
-        daemon.wait_until_all_up()?;
+        daemon.wait_until("the services to be ready", START, ready)?;
         Ok(Some(Self { daemon, topology }))
     }
 

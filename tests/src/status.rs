@@ -26,6 +26,8 @@ pub struct Status {
     pub drops: BTreeMap<String, u64>,
     /// What somebody should look at.
     pub alarms: Vec<String>,
+    /// What the daemon has written into the maps.
+    pub plans: Plans,
 }
 
 /// What configuration is in force.
@@ -99,6 +101,21 @@ pub struct Backend {
     pub new_flows: u64,
     /// How its last health check went, if there was one.
     pub last_check: Option<LastCheck>,
+}
+
+/// What the daemon has written into the maps since it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Plans {
+    /// Plans.
+    pub applied: u64,
+    /// Single writes.
+    pub writes: u64,
+    /// Slots in them.
+    pub slots_written: u64,
+    /// Slots that got another backend.
+    pub slots_moved: u64,
+    /// Grace periods waited for.
+    pub barriers: u64,
 }
 
 /// A health check.

@@ -61,7 +61,6 @@ pub struct TopologyBuilder {
     far_backend: bool,
     one_armed: bool,
     bridged: bool,
-    one_packet_a_frame: bool,
     forward: Forward,
 }
 
@@ -135,12 +134,6 @@ impl TopologyBuilder {
         self
     }
 
-    /// No host joins packets into larger frames: what generic XDP needs.
-    pub fn one_packet_a_frame(mut self) -> Self {
-        self.one_packet_a_frame = true;
-        self
-    }
-
     /// Backends that answer as `forward` has it; as `dnat` unless said otherwise.
     pub fn forward(mut self, forward: Forward) -> Self {
         self.forward = forward;
@@ -185,9 +178,6 @@ impl TopologyBuilder {
             let n = self.backends + 1;
             topology.add_far_backend(&host("gateway")?, &host(&format!("b{n}"))?, n)?;
         }
-        if self.one_packet_a_frame {
-            topology.hosts().try_for_each(Host::one_packet_a_frame)?;
-        }
         Ok(topology)
     }
 }
@@ -201,28 +191,8 @@ impl Topology {
             far_backend: false,
             one_armed: false,
             bridged: false,
-            one_packet_a_frame: false,
             forward: Forward::default(),
         }
-    }
-
-    /// All of them.
-    fn hosts(&self) -> impl Iterator<Item = &Host> {
-        let Self {
-            backends,
-            client,
-            lb,
-            router,
-            gateway,
-            one_armed: _,
-            bridged: _,
-            forward: _,
-        } = self;
-        let backends = backends.iter().map(|backend| &backend.host);
-        [client, lb, router]
-            .into_iter()
-            .chain(gateway)
-            .chain(backends)
     }
 
     /// The load balancer's interfaces that packets come from and go to.

@@ -12,14 +12,14 @@ use std::{
 use anyhow::Result;
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use testbed::{
-    config::{Config, Interface},
+    config::{Backend, Config, Interface, Service},
     daemon::{Daemon, Ended},
     netlink,
     ordinary::Ordinary,
     programs,
     site::{self, Site},
     sweep,
-    topology::Topology,
+    topology::{Topology, VIP},
     xdp,
 };
 
@@ -117,6 +117,91 @@ fn a_wrong_configuration_is_refused_with_its_place() -> Result<()> {
     let place = format!("{}:{line}", path.display());
     refuses(&daemon, 78, &[&place, "weight"])?;
     assert_nothing_left(&topology, &daemon)
+}
+
+/// `web` with one backend, and `shop` with `backends` others; tables of 67 slots.
+fn two_small_services(config: &mut Config, backends: u8) {
+    config.web().table_size = 67;
+    let others = (1..=backends).map(|n| format!("10.77.2.{}:80", 100 + n));
+    config.services.push(Service {
+        table_size: 67,
+        backends: others
+            .map(|address| Backend::new(&address, &address))
+            .collect(),
+        ..Service::new("shop", &format!("tcp://{}:8080", VIP.ip()))
+    });
+}
+
+#[test]
+fn limits_that_are_smaller_than_the_file_needs_are_refused_with_their_place() -> Result<()> {
+    type Change = fn(&mut Config);
+    let cases: [(Change, [&str; 3]); 3] = [
+        (
+            |config| config.limits.services = Some(1),
+            [
+                "services = 1",
+                "limits.services",
+                "together have 2 services",
+            ],
+        ),
+        (
+            |config| config.limits.backends = Some(1),
+            [
+                "backends = 1",
+                "limits.backends",
+                "together have 2 backends",
+            ],
+        ),
+        (
+            |config| config.limits.slots = Some(133),
+            ["slots = 133", "limits.slots", "together have 134 slots"],
+        ),
+    ];
+    for (change, [written, field, told]) in cases {
+        let small = |config: &mut Config| {
+            two_small_services(config, 1);
+            change(config);
+        };
+        let Some((daemon, topology)) = prepare(small)? else {
+            return Ok(());
+        };
+        let text = fs::read_to_string(daemon.config_path())?;
+        let line = text.lines().position(|line| line == written);
+        let line = 1 + line.expect("a limit");
+        let place = format!("{}:{line}", daemon.config_path().display());
+        refuses(&daemon, 78, &[&place, field, told, "raise it"])?;
+        assert_nothing_left(&topology, &daemon)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn limits_without_room_for_rounding_are_refused_with_the_service() -> Result<()> {
+    type Change = fn(&mut Config);
+    let cases: [(Change, [&str; 2]); 2] = [
+        // The first service takes 8 entries for its one backend.
+        (
+            |config| config.limits.backends = Some(9),
+            ["no room for 2 backends", "limits.backends = 9"],
+        ),
+        // The second table begins at the next multiple of 16.
+        (
+            |config| config.limits.slots = Some(134),
+            ["no room for 67 slots", "limits.slots = 134"],
+        ),
+    ];
+    for (change, [room, limit]) in cases {
+        let small = |config: &mut Config| {
+            two_small_services(config, 2);
+            change(config);
+        };
+        let Some((daemon, topology)) = prepare(small)? else {
+            return Ok(());
+        };
+        refuses(&daemon, 78, &["service shop", room, limit, "raise limits."])?;
+        assert_nothing_left(&topology, &daemon)?;
+    }
+    Ok(())
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::fs;
 use anyhow::Result;
 use testbed::{
     cli::stderr,
-    config::{Backend, Health},
+    config::{Backend, Config, Health, Limits},
     site::Site,
-    topology::Topology,
+    topology::{Topology, VIP},
 };
 
 #[test]
@@ -107,6 +107,85 @@ fn a_wrong_file_changes_nothing_and_is_reported() -> Result<()> {
         report.failures.is_empty() && report.answered() > 0,
         "{report}"
     );
+    Ok(())
+}
+
+/// A reload that must be refused with one error that has all of `words`; what was in force stays.
+fn refuses(site: &mut Site, change: impl FnOnce(&mut Config), words: &[&str]) -> Result<()> {
+    let (before, good) = (site.daemon.status()?, site.daemon.config().clone());
+    site.daemon.set_config(change)?;
+    let output = site.daemon.reload()?;
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    for word in words {
+        assert!(said.contains(word), "`{word}` is not in: {said}");
+    }
+
+    let after = site.daemon.status()?;
+    assert_eq!(after.plans, before.plans);
+    assert_eq!(after.slots(), before.slots());
+    assert_eq!(after.config.generation, before.config.generation);
+    let reload = after.config.last_reload.expect("the reload is remembered");
+    assert!(!reload.ok && reload.error.is_some_and(|error| error.contains(words[0])));
+    assert_eq!(site.get_many(10)?.answered(), 10);
+    site.daemon.set_config(|config| *config = good)
+}
+
+#[test]
+fn what_the_limits_have_no_room_for_changes_nothing() -> Result<()> {
+    let tight = |config: &mut Config| {
+        config.limits = Limits {
+            services: Some(1),
+            backends: Some(3),
+            slots: Some(16_384),
+        };
+        config.web().health[0].fall = 100;
+    };
+    let Some(mut site) = Site::build(&Topology::builder(), tight)? else {
+        return Ok(());
+    };
+    let raise = |limit: &str| format!("raise limits.{limit}, then `sluice detach`");
+    // Each fits by itself; while one takes the other's place there are both.
+    let other_port = |config: &mut Config| {
+        config.web().listen = vec![format!("tcp://{}:8080", VIP.ip())];
+        config.web().name = "shop".to_owned();
+    };
+    refuses(
+        &mut site,
+        other_port,
+        &["service shop: no room", &raise("services")],
+    )?;
+    let other_backend = |config: &mut Config| {
+        config.web().backends[2] = Backend::new("b9", "10.77.2.19:80");
+    };
+    refuses(
+        &mut site,
+        other_backend,
+        &["service web: no room for 4 backends", &raise("backends")],
+    )?;
+    refuses(
+        &mut site,
+        |config| config.web().table_size = 509,
+        &["service web: no room for 509 slots", &raise("slots")],
+    )
+}
+
+#[test]
+fn limits_do_not_change_while_the_daemon_runs() -> Result<()> {
+    let Some(mut site) = Site::start()? else {
+        return Ok(());
+    };
+    for (limit, change) in [
+        (
+            "services",
+            (|limits| limits.services = Some(9)) as fn(&mut Limits),
+        ),
+        ("backends", |limits| limits.backends = Some(99)),
+        ("slots", |limits| limits.slots = Some(99_999)),
+    ] {
+        let fixed = format!("limits.{limit} cannot change while the daemon runs");
+        refuses(&mut site, |config| change(&mut config.limits), &[&fixed])?;
+    }
     Ok(())
 }
 

@@ -8,13 +8,13 @@ use testbed::{
     config::Config,
     daemon::Daemon,
     packets::Segment,
-    pinned::PinnedProgram,
     several::{Balancer, Several, Spread},
     stream::{
         client::{Hold, Streams},
         tally::Tally,
     },
     sweep,
+    test_run::PinnedProgram,
     topology::{CLIENT, VIP},
 };
 
@@ -32,6 +32,12 @@ fn the_other_way_round(config: &mut Config) {
     }
 }
 
+fn reseed(config: &mut Config, seed: Option<&str>) {
+    if let Some(seed) = seed {
+        seed.clone_into(&mut config.daemon.seed);
+    }
+}
+
 /// `web`, and a service beside it with other backends first and other weights.
 fn two_services(several: &Several) -> Config {
     let mut config = several.config();
@@ -45,7 +51,7 @@ fn two_services(several: &Several) -> Config {
 }
 
 /// One daemon a load balancer, the second started after the first has seen a backend go and come.
-fn start_apart(several: &mut Several, second_seed: &str) -> Result<[Daemon; 2]> {
+fn start_apart(several: &mut Several, second_seed: Option<&str>) -> Result<[Daemon; 2]> {
     let first = Daemon::start(&several.balancers[0].host, two_services(several))?;
     first.wait_until_all_up()?;
     several.backends[1].kill();
@@ -57,7 +63,7 @@ fn start_apart(several: &mut Several, second_seed: &str) -> Result<[Daemon; 2]> 
 
     let mut config = two_services(several);
     the_other_way_round(&mut config);
-    second_seed.clone_into(&mut config.daemon.seed);
+    reseed(&mut config, second_seed);
     let second = Daemon::start(&several.balancers[1].host, config)?;
     second.wait_until_all_up()?;
     Ok([first, second])
@@ -97,7 +103,7 @@ fn load_balancers_with_one_file_send_every_flow_to_one_backend() -> Result<()> {
         return Ok(());
     }
     let mut several = Several::build(2, BACKENDS)?;
-    let daemons = start_apart(&mut several, "several")?;
+    let daemons = start_apart(&mut several, None)?;
     let first = backends_of_flows(&several.balancers[0], &daemons[0])?;
     let second = backends_of_flows(&several.balancers[1], &daemons[1])?;
     let differ = first.iter().zip(&second).filter(|(a, b)| a != b).count();
@@ -116,7 +122,7 @@ fn load_balancers_with_different_seeds_disagree() -> Result<()> {
         return Ok(());
     }
     let mut several = Several::build(2, BACKENDS)?;
-    let daemons = start_apart(&mut several, "another")?;
+    let daemons = start_apart(&mut several, Some("another"))?;
     let first = backends_of_flows(&several.balancers[0], &daemons[0])?;
     let second = backends_of_flows(&several.balancers[1], &daemons[1])?;
     let differ = first.iter().zip(&second).filter(|(a, b)| a != b).count();
@@ -131,7 +137,7 @@ struct Loss {
 }
 
 /// Kills the first of two load balancers while connections speak.
-fn lose_one(spread: Spread, second_seed: &str) -> Result<Option<Loss>> {
+fn lose_one(spread: Spread, second_seed: Option<&str>) -> Result<Option<Loss>> {
     const CONNECTIONS: u32 = 300;
 
     if !sweep::ready() {
@@ -140,7 +146,7 @@ fn lose_one(spread: Spread, second_seed: &str) -> Result<Option<Loss>> {
     let several = Several::build(2, BACKENDS)?;
     let mut second = several.config();
     the_other_way_round(&mut second);
-    second_seed.clone_into(&mut second.daemon.seed);
+    reseed(&mut second, second_seed);
     let mut first = Daemon::start(&several.balancers[0].host, several.config())?;
     let second = Daemon::start(&several.balancers[1].host, second)?;
     first.wait_until_all_up()?;
@@ -164,7 +170,7 @@ fn lose_one(spread: Spread, second_seed: &str) -> Result<Option<Loss>> {
 }
 
 fn survives(spread: Spread) -> Result<()> {
-    let Some(Loss { through_it, tally }) = lose_one(spread, "several")? else {
+    let Some(Loss { through_it, tally }) = lose_one(spread, None)? else {
         return Ok(());
     };
     // Half of 300, give or take six standard deviations.
@@ -187,7 +193,7 @@ fn connections_of_a_killed_load_balancer_go_on_with_resilient_next_hops() -> Res
 /// What the tests above rest on: the connections do pass from one to the other.
 #[test]
 fn connections_of_a_killed_load_balancer_break_where_the_other_has_another_seed() -> Result<()> {
-    let Some(Loss { through_it, tally }) = lose_one(Spread::Ecmp, "another")? else {
+    let Some(Loss { through_it, tally }) = lose_one(Spread::Ecmp, Some("another"))? else {
         return Ok(());
     };
     assert!(tally.broken.len() as u64 * 2 > through_it, "{tally}");

@@ -2,7 +2,9 @@
 //! the pinned bpf-linker, type information included.
 
 use std::{
+    env,
     ffi::OsString,
+    fs,
     path::PathBuf,
     process::{Command, Stdio},
 };
@@ -27,21 +29,35 @@ pub const SLUICE: &str = "sluice";
 /// The XDP programs of the benchmark: another.
 pub const BENCH: &str = "bench";
 
-/// Builds the XDP program for hosts of the processor `arch` (`x86_64`, `aarch64`, ...) and returns
-/// the object's path. Toolchain component and linker are installed when they are missing.
+/// What a build script does: builds `binary` ([`SLUICE`] or [`BENCH`]) whenever one of `sources`
+/// (paths from the workspace's root) has changed, and lays it where `include_bytes_aligned!` finds it,
+/// `concat!(env!("OUT_DIR"), "/BINARY.bpf.o")`.
+///
+/// # Errors
+/// As [`build`], or where it is not called by a build script.
+pub fn build_into_out_dir(binary: &str, sources: &[&str]) -> Result<()> {
+    let workspace = Workspace::find()?;
+    for source in sources {
+        let path = workspace.root().join(source);
+        println!("cargo::rerun-if-changed={}", path.display());
+    }
+    let arch = env::var("CARGO_CFG_TARGET_ARCH").context("reading CARGO_CFG_TARGET_ARCH")?;
+    let object = build(&workspace, &arch, binary)?;
+    let out_dir = env::var_os("OUT_DIR").context("reading OUT_DIR")?;
+    let copy = PathBuf::from(out_dir).join(format!("{binary}.bpf.o"));
+    fs::copy(&object, &copy)
+        .with_context(|| format!("copying {} to {}", object.display(), copy.display()))?;
+    Ok(())
+}
+
+/// Builds a binary of the package, [`SLUICE`] or [`BENCH`], for hosts of the processor `arch`
+/// (`x86_64`, `aarch64`, ...) and returns the object's path. Toolchain component and linker are
+/// installed when they are missing.
 ///
 /// # Errors
 /// When either cannot be installed, or the program does not compile; the compiler's messages have
 /// gone to standard error by then.
-pub fn build(workspace: &Workspace, arch: &str) -> Result<PathBuf> {
-    build_binary(workspace, arch, SLUICE)
-}
-
-/// The same for any binary of the package: [`SLUICE`] or [`BENCH`].
-///
-/// # Errors
-/// As [`build`].
-pub fn build_binary(workspace: &Workspace, arch: &str, binary: &str) -> Result<PathBuf> {
+pub fn build(workspace: &Workspace, arch: &str, binary: &str) -> Result<PathBuf> {
     toolchain::ensure(workspace)?;
     BPF_LINKER.ensure(workspace)?;
     let status = cargo(workspace, "build", arch)

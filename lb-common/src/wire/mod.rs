@@ -7,6 +7,7 @@ pub mod cursor;
 pub mod ethernet;
 pub mod ipv4;
 pub mod packet;
+pub mod ports;
 pub mod tcp;
 pub mod transport;
 pub mod udp;

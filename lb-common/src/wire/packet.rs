@@ -81,14 +81,14 @@ pub fn parse(mut cursor: Cursor<'_>, accept: Accept) -> Result<Packet<'_>, Unpar
         return Err(Unparsed::Malformed);
     }
     let transport = if ip.is_tcp() {
-        Transport::Tcp(cursor.read::<Tcp>()?)
+        Transport::from(cursor.read::<Tcp>()?)
     } else {
         let udp = cursor.read::<Udp>()?;
         let whole = fragment == Fragment::Whole;
         if udp.length() < Udp::LENGTH || (whole && udp.length() > payload) {
             return Err(Unparsed::Malformed);
         }
-        Transport::Udp(udp)
+        Transport::from(udp)
     };
     Ok(Packet {
         ethernet,
@@ -220,12 +220,10 @@ mod tests {
             }
             let range = frame.as_ptr_range();
             if let Ok(packet) = parse(Cursor::new(&mut frame), EVERYTHING) {
-                let (header, length) = match packet.transport {
-                    Transport::Tcp(tcp) => (core::ptr::from_ref(tcp).cast::<u8>(), 20),
-                    Transport::Udp(udp) => (core::ptr::from_ref(udp).cast::<u8>(), 8),
-                };
-                prop_assert!(range.contains(&header));
-                prop_assert!(header.wrapping_add(length) <= range.end);
+                let [ports, checksum] = packet.transport.ranges();
+                prop_assert!(range.contains(&ports.start) && ports.end <= range.end);
+                prop_assert!(range.contains(&checksum.start) && checksum.end <= range.end);
+                prop_assert!(ports.start < checksum.start);
             }
         }
     }

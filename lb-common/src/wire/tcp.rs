@@ -1,7 +1,6 @@
 //! TCP (RFC 9293): ports and the flags that steering asks for.
 
-use super::Header;
-use crate::{checksum::Delta, endian::Be16};
+use super::{Header, ports::Ports};
 
 /// A TCP header without options, as it stands in a packet.
 ///
@@ -9,14 +8,16 @@ use crate::{checksum::Delta, endian::Be16};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tcp {
-    source_port: [u8; 2],
-    destination_port: [u8; 2],
+    /// Both ports.
+    pub ports: Ports,
     sequence: [u8; 4],
     acknowledgment: [u8; 4],
     data_offset: u8,
-    flags: Flags,
+    /// The flags.
+    pub flags: Flags,
     window: [u8; 2],
-    checksum: [u8; 2],
+    /// The checksum, over a pseudo-header, too.
+    pub checksum: [u8; 2],
     urgent_pointer: [u8; 2],
 }
 
@@ -54,43 +55,6 @@ impl Flags {
 impl Tcp {
     /// Bytes of the header without options.
     pub const LENGTH: u16 = 20;
-
-    /// Source port.
-    #[inline(always)]
-    pub const fn source_port(&self) -> Be16 {
-        Be16::from_bytes(self.source_port)
-    }
-
-    /// Destination port.
-    #[inline(always)]
-    pub const fn destination_port(&self) -> Be16 {
-        Be16::from_bytes(self.destination_port)
-    }
-
-    /// The flags.
-    #[inline(always)]
-    pub const fn flags(&self) -> Flags {
-        self.flags
-    }
-
-    /// Replaces the source port; `address` is what the pseudo-header's address became.
-    #[inline(always)]
-    pub const fn rewrite_source(&mut self, port: Be16, address: Delta) {
-        self.mend(address.replace16(self.source_port(), port));
-        self.source_port = port.to_bytes();
-    }
-
-    /// Replaces the destination port; `address` is what the pseudo-header's address became.
-    #[inline(always)]
-    pub const fn rewrite_destination(&mut self, port: Be16, address: Delta) {
-        self.mend(address.replace16(self.destination_port(), port));
-        self.destination_port = port.to_bytes();
-    }
-
-    #[inline(always)]
-    const fn mend(&mut self, delta: Delta) {
-        self.checksum = delta.apply(Be16::from_bytes(self.checksum)).to_bytes();
-    }
 }
 
 const _: () = assert!(size_of::<Tcp>() == Tcp::LENGTH as usize);

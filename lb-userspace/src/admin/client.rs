@@ -18,7 +18,11 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
-use tokio::{net::UnixStream, task::JoinHandle, time::timeout};
+use tokio::{
+    net::UnixStream,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 use super::{Failure, ReloadReport, Status, TraceOptions, Version};
 
@@ -26,6 +30,8 @@ use super::{Failure, ReloadReport, Status, TraceOptions, Version};
 const PATIENCE: Duration = Duration::from_secs(15);
 /// For what changes the data path.
 const LONG_PATIENCE: Duration = Duration::from_secs(65);
+/// Between two tries to connect, while the daemon's queue is full.
+const RETRY: Duration = Duration::from_millis(20);
 /// Bytes of an answer: a full status of the largest tables stays below.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
@@ -200,9 +206,7 @@ impl Client {
         method: Method,
         target: &str,
     ) -> Result<(Response<Incoming>, Connection), ClientError> {
-        let stream = UnixStream::connect(&self.socket)
-            .await
-            .map_err(|error| self.unreachable(&error))?;
+        let stream = self.connect().await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| self.broken(error))?;
@@ -221,6 +225,17 @@ impl Client {
             .await
             .map_err(|error| self.broken(error))?;
         Ok((response, connection))
+    }
+
+    async fn connect(&self) -> Result<UnixStream, ClientError> {
+        loop {
+            match UnixStream::connect(&self.socket).await {
+                Ok(stream) => return Ok(stream),
+                // Too many wait already; a unix socket tells of no place that gets free.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(RETRY).await,
+                Err(error) => return Err(self.unreachable(&error)),
+            }
+        }
     }
 
     async fn collect(&self, body: Incoming) -> Result<Bytes, ClientError> {
@@ -333,7 +348,7 @@ mod tests {
         for kind in [
             io::ErrorKind::NotFound,
             io::ErrorKind::ConnectionRefused,
-            io::ErrorKind::WouldBlock,
+            io::ErrorKind::Other,
         ] {
             let line = line(kind);
             assert!(!line.contains('\n'));

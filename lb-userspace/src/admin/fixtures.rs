@@ -2,7 +2,7 @@
 
 use super::status::{
     Admin, Backend, Check, Config, DropCount, Drops, Health, Interface, LastReload, Neighbor,
-    SCHEMA, Service, Slots, Status, Verdicts,
+    Plans, SCHEMA, Service, Slots, Status, Verdicts,
 };
 
 /// When the fixture's daemon answered.
@@ -102,6 +102,13 @@ pub(crate) fn status() -> Status {
         warnings: vec!["daemon.seed: missing".to_owned()],
         alarms: vec!["web/web-2: its neighbour does not answer".to_owned()],
         features: vec!["dnat".to_owned()],
+        plans: Plans {
+            applied: 5,
+            writes: 31,
+            slots_written: 21_842,
+            slots_moved: 5_461,
+            barriers: 4,
+        },
     }
 }
 

@@ -17,6 +17,7 @@ pub mod client;
 pub mod command;
 #[cfg(test)]
 pub(crate) mod fixtures;
+mod places;
 mod routes;
 pub mod server;
 mod socket;

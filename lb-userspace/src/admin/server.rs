@@ -1,8 +1,10 @@
 //! The listening side: connections, their limits, and their end.
 //!
 //! One request a connection, on hyper directly since `axum::serve` has no time limits. A client
-//! that says nothing, talks slowly, does not read or sends garbage costs one of
-//! [`MAX_CONNECTIONS`] places for some seconds, and nobody else notices.
+//! that says nothing, talks slowly, does not read or sends garbage costs one of the [`places`] for
+//! some seconds, or until somebody else needs it, and nobody else notices.
+//!
+//! [`places`]: super::places
 
 use std::{
     io,
@@ -12,7 +14,10 @@ use std::{
 };
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -21,18 +26,17 @@ use thiserror::Error;
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::{mpsc, watch},
-    task::{JoinError, JoinSet},
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
-    Command, routes,
+    Command,
+    places::{Asked, Places},
+    routes,
     socket::{self, SocketFile},
     stall::StallGuard,
 };
 
-/// Connections at once; more wait in the socket's backlog.
-pub const MAX_CONNECTIONS: usize = 64;
 /// Bytes of a request's head.
 pub const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// Rest after a failed accept: without file descriptors it would fail again at once.
@@ -133,36 +137,38 @@ impl Bound {
         } = self;
         let app = routes::router(commands);
         let (stop, stopping) = watch::channel(());
-        let mut connections = JoinSet::new();
+        let mut places = Places::default();
+        // Accepted, and without a place yet: one at most.
+        let mut newcomer = None;
         let mut shutdown = pin!(shutdown);
         loop {
+            if let Some(stream) = newcomer.take_if(|_| places.make_room()) {
+                let (app, stopping) = (app.clone(), stopping.clone());
+                places.take(|asked| converse(stream, app, asked, patience, stopping));
+            }
+            // A newcomer waits for an end, or for the oldest silent one to be old enough.
+            let cut = places.next_cut().filter(|_| newcomer.is_some());
             tokio::select! {
                 () = &mut shutdown => break,
-                Some(ended) = connections.join_next() => note_end(ended),
-                accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => {
-                    match accepted {
-                        Ok((stream, _)) => {
-                            let talk = converse(stream, app.clone(), patience, stopping.clone());
-                            connections.spawn(talk);
-                        }
-                        Err(error) => {
-                            log::warn!("cannot accept a connection of the admin socket: {error}");
-                            sleep(ACCEPT_REST).await;
-                        }
+                Some(()) = places.ended() => {}
+                () = sleep_until(cut.unwrap_or_else(Instant::now)), if cut.is_some() => {}
+                accepted = listener.accept(), if newcomer.is_none() => match accepted {
+                    Ok((stream, _)) => newcomer = Some(stream),
+                    Err(error) => {
+                        log::warn!("cannot accept a connection of the admin socket: {error}");
+                        sleep(ACCEPT_REST).await;
                     }
-                }
+                },
             }
         }
         drop(file);
         drop(listener);
         drop(stop);
         let _ = timeout(patience.grace, async {
-            while let Some(ended) = connections.join_next().await {
-                note_end(ended);
-            }
+            while let Some(()) = places.ended().await {}
         })
         .await;
-        connections.shutdown().await;
+        places.cut_all().await;
     }
 }
 
@@ -170,16 +176,22 @@ impl Bound {
 async fn converse(
     stream: UnixStream,
     app: Router,
+    asked: Asked,
     patience: Patience,
     mut stopping: watch::Receiver<()>,
 ) {
+    let app = TowerToHyperService::new(app);
+    let answer = service_fn(move |request| {
+        asked.note();
+        app.call(request)
+    });
     let io = StallGuard::new(TokioIo::new(stream), patience.write);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(patience.header)
         .max_buf_size(MAX_HEADER_BYTES)
         .keep_alive(false)
-        .serve_connection(io, TowerToHyperService::new(app));
+        .serve_connection(io, answer);
     let mut connection = pin!(connection);
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,
@@ -190,11 +202,5 @@ async fn converse(
     };
     if let Err(error) = outcome {
         log::debug!("a connection of the admin socket broke: {error}");
-    }
-}
-
-fn note_end(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        log::error!("a request of the admin socket failed: {error}");
     }
 }

@@ -18,8 +18,9 @@ use super::server::BindError;
 
 /// Owner and group; the file system's group decides who else may command the daemon.
 const MODE: u32 = 0o660;
-/// Connections that wait to be accepted.
-const BACKLOG: u32 = 64;
+/// Connections that wait to be accepted. Those of 200 silent clients at once fit, so that the next one
+/// is not sent away.
+const BACKLOG: u32 = 512;
 
 /// A socket's file; dropping it removes it, if it still is the one that was made.
 #[derive(Debug)]

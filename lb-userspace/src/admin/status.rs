@@ -50,6 +50,9 @@ pub struct Status {
     /// What the loaded program has compiled in, by the names of `lb_common::abi::settings::feature`.
     #[serde(default)]
     pub features: Vec<String>,
+    /// What this daemon has written into the maps.
+    #[serde(default)]
+    pub plans: Plans,
 }
 
 /// The configuration in force.
@@ -222,6 +225,22 @@ pub struct Verdicts {
     /// Sent by the daemon, since the kernel had to resolve their next hop first.
     #[serde(default)]
     pub punt: u64,
+}
+
+/// What the daemon has written into the maps since it started: sums over the plans that were carried
+/// out. Without any change of configuration, health or next hops they stand still.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plans {
+    /// Plans that had something to write.
+    pub applied: u64,
+    /// Their single writes; a run of neighbouring slots counts as one.
+    pub writes: u64,
+    /// Slots written, those of new tables included.
+    pub slots_written: u64,
+    /// Slots of tables in force that got another backend.
+    pub slots_moved: u64,
+    /// Waits for an RCU grace period.
+    pub barriers: u64,
 }
 
 /// Drops by reason, as a JSON object that keeps its order.

@@ -16,7 +16,10 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::admin::{Client, DEFAULT_INSTANCE, socket_path};
+use crate::{
+    admin::{Client, DEFAULT_INSTANCE, socket_path},
+    config,
+};
 
 /// Where the configuration is unless told otherwise.
 const DEFAULT_CONFIG: &str = "/etc/sluice/sluice.toml";
@@ -41,7 +44,7 @@ struct Cli {
 #[derive(Debug, Args)]
 struct Global {
     /// The daemon's instance [default: default]
-    #[arg(long, global = true, env = "SLUICE_INSTANCE", value_parser = instance_name, value_name = "NAME")]
+    #[arg(long, global = true, env = "SLUICE_INSTANCE", value_parser = config::instance_name, value_name = "NAME")]
     instance: Option<String>,
     /// The daemon's admin socket; wins over --instance [default: /run/sluice/INSTANCE/admin.sock]
     #[arg(long, global = true, env = "SLUICE_SOCKET", value_name = "PATH")]
@@ -150,16 +153,6 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
         .build()
         .context("starting the runtime")?
         .block_on(work)
-}
-
-/// It names folders, so it is checked here as strictly as in the configuration.
-fn instance_name(name: &str) -> Result<String, String> {
-    let valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    if (1..=32).contains(&name.len()) && name.bytes().all(valid) {
-        Ok(name.to_owned())
-    } else {
-        Err("1 to 32 of a-z, 0-9 and -".to_owned())
-    }
 }
 
 #[cfg(test)]

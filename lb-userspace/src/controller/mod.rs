@@ -11,6 +11,7 @@ mod startup;
 mod state;
 mod status;
 mod trace;
+mod written;
 
 use std::{path::Path, time::Duration};
 
@@ -106,7 +107,7 @@ impl Error {
     pub const fn is_config(&self) -> bool {
         matches!(
             self,
-            Self::Config(config::Error::Invalid { .. }) | Self::NoInterface { .. }
+            Self::Config(config::Error::Invalid { .. }) | Self::NoInterface { .. } | Self::Plan(_)
         )
     }
 }

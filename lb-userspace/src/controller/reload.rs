@@ -12,7 +12,8 @@ use crate::{
     admin::{Refusal, ReloadReport},
     config,
     model::{Daemon, Interface, Limits, Model, Service},
-    neighbor, plan,
+    neighbor,
+    plan::{self, Desired},
 };
 
 impl Controller {
@@ -47,7 +48,6 @@ impl Controller {
         }
         let changes = changes(&self.model, &model);
         self.take_over(model).await.map_err(|error| match error {
-            Error::Plan(error) => Refusal::invalid_config(error.to_string()),
             error if error.is_config() => Refusal::invalid_config(error.to_string()),
             error => Refusal::unavailable(error.to_string()),
         })?;
@@ -72,6 +72,13 @@ impl Controller {
                 file: "the configuration".to_owned(),
             });
         }
+        // What there is no room for is refused before anything is touched.
+        let desired = Desired {
+            model: &model,
+            views: &self.views,
+            seed: &self.seed,
+        };
+        plan::reconcile(&desired, &self.image)?;
         let links = neighbor::links().await?;
         let devices = interfaces::find(&self.to_be_there(&model, &links), &links)?;
         let before = *self.dataplane.settings();
@@ -88,9 +95,10 @@ impl Controller {
             return Err(error);
         }
         let old = mem::replace(&mut self.model, model);
+        let (views, checks) = (self.views.clone(), self.checks.clone());
         self.watch();
         if let Err(error) = self.reconcile() {
-            self.model = old;
+            (self.model, self.views, self.checks) = (old, views, checks);
             self.watch();
             self.detach_all_but(&old_names)?;
             self.load_with(before)?;

@@ -12,6 +12,7 @@ use super::{
     Error, interfaces,
     retired::Retired,
     state::{Controller, Source},
+    written::Written,
 };
 use crate::{
     admin, config,
@@ -100,6 +101,7 @@ pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Resu
         resolver: None,
         punts: None,
         retired: Retired::default(),
+        written: Written::default(),
         trouble: None,
         trace_end,
         model,

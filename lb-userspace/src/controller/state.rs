@@ -10,7 +10,7 @@ use std::{
 use lb_common::abi::backend::NextHop;
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::{Error, interfaces::Watched, retired::Retired, startup::Options};
+use super::{Error, interfaces::Watched, retired::Retired, startup::Options, written::Written};
 use crate::{
     config,
     dataplane::{self, Dataplane},
@@ -51,6 +51,7 @@ pub(super) struct Controller {
     pub(super) resolver: Option<neighbor::Handle>,
     pub(super) punts: Option<JoinHandle<()>>,
     pub(super) retired: Retired,
+    pub(super) written: Written,
     /// Why the maps are not as they should be, if they are not.
     pub(super) trouble: Option<String>,
     pub(super) trace_end: mpsc::Sender<()>,
@@ -147,11 +148,13 @@ impl Controller {
                 dataplane,
                 image,
                 retired,
+                written,
                 ..
             } = self;
             // Barriers wait for the kernel.
             tokio::task::block_in_place(|| {
                 dataplane.apply(&plan, image)?;
+                written.note(&plan);
                 // Freed counters keep their values until their index is given away again.
                 retired.note(&plan, image, dataplane)
             })?;

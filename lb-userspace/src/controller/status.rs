@@ -49,6 +49,7 @@ impl Controller {
             warnings: self.warnings.iter().map(ToString::to_string).collect(),
             alarms: self.alarms(),
             features: self.features(),
+            plans: self.written.so_far(),
         }
     }
 

@@ -138,6 +138,27 @@ pub enum Error {
     /// The program does not load.
     #[error("loading the XDP program: {0}")]
     Load(#[from] Box<EbpfError>),
+    /// The verifier does not let the program in.
+    #[error(
+        "the kernel's verifier refuses program {program}: {reason} ({source}); with RUST_LOG=debug the \
+         daemon logs all that it said"
+    )]
+    Unverified {
+        /// Its name in the object.
+        program: &'static str,
+        /// The verifier's own words.
+        reason: String,
+        /// What the system call returned.
+        source: io::Error,
+    },
+    /// The kernel does not let the program in, and its verifier has said nothing.
+    #[error("the kernel refuses program {program}: {source}")]
+    Refused {
+        /// Its name in the object.
+        program: &'static str,
+        /// What the system call returned.
+        source: io::Error,
+    },
     /// A map refuses.
     #[error("map {map}: {source}")]
     Map {

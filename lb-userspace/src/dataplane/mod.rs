@@ -12,6 +12,7 @@ mod pins;
 mod ports;
 mod program;
 pub mod punt;
+mod refusal;
 mod sys;
 pub mod trace;
 

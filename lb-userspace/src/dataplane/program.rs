@@ -18,7 +18,7 @@ use lb_common::abi::{
     vip::VipKeyV4,
 };
 
-use super::{Error, maps::in_map, pins::Pins};
+use super::{Error, maps::in_map, pins::Pins, refusal};
 use crate::{model::Limits, plan::Capacity};
 
 /// The program's object file, built by the build script.
@@ -70,7 +70,9 @@ pub(super) fn load<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut
         .program_mut(name)
         .ok_or(Error::Missing(name))?
         .try_into()?;
-    program.load()?;
+    program
+        .load()
+        .map_err(|error| refusal::explain(name, error))?;
     Ok(program)
 }
 

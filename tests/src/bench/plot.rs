@@ -3,14 +3,19 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, anyhow};
-use plotters::prelude::{
-    BLACK, ChartBuilder, Color as _, IntoDrawingArea as _, IntoLogRange as _, LineSeries,
-    Palette as _, Palette99, PathElement, Rectangle, SVGBackend, WHITE,
+use plotters::{
+    coord::Shift,
+    prelude::{
+        BLACK, ChartBuilder, Color as _, DrawingArea, IntoDrawingArea as _, IntoLogRange as _,
+        LineSeries, Palette as _, Palette99, PathElement, Rectangle, SVGBackend, WHITE,
+    },
 };
 
 use crate::{figure::Figure, report::Report};
 
 const SIZE: (u32, u32) = (960, 600);
+
+type Area<'text> = DrawingArea<SVGBackend<'text>, Shift>;
 
 /// Draws what there is to draw into `folder`, which is made. Returns the files.
 pub(crate) fn draw(report: &Report, folder: &Path) -> Result<Vec<String>> {
@@ -35,20 +40,10 @@ pub(crate) fn draw(report: &Report, folder: &Path) -> Result<Vec<String>> {
 
 /// Nanoseconds a packet against the number of flows: cases that were measured at more than one.
 fn flows(figures: &[&Figure]) -> Result<String> {
-    let mut text = String::new();
-    {
-        let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
-        area.fill(&WHITE).map_err(drawing)?;
-        let most = figures.iter().map(|f| f.total.maximum).fold(0.0, f64::max);
-        let mut chart = ChartBuilder::on(&area)
-            .caption(
-                "nanoseconds a packet (median; bars: minimum to maximum)",
-                ("sans-serif", 20),
-            )
-            .margin(12)
-            .x_label_area_size(40)
-            .y_label_area_size(56)
-            .build_cartesian_2d((1.0..2_000_000.0).log_scale(), 0.0..most * 1.1)
+    picture(|area| {
+        let caption = "nanoseconds a packet (median; bars: minimum to maximum)";
+        let mut chart = chart(area, caption)
+            .build_cartesian_2d((1.0..2_000_000.0).log_scale(), 0.0..highest(figures))
             .map_err(drawing)?;
         chart
             .configure_mesh()
@@ -88,27 +83,16 @@ fn flows(figures: &[&Figure]) -> Result<String> {
             .border_style(BLACK)
             .draw()
             .map_err(drawing)?;
-        area.present().map_err(drawing)?;
-    }
-    Ok(text)
+        Ok(())
+    })
 }
 
 /// Packets a second, a bar each.
 fn rates(figures: &[&Figure]) -> Result<String> {
-    let mut text = String::new();
-    {
-        let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
-        area.fill(&WHITE).map_err(drawing)?;
-        let most = figures.iter().map(|f| f.total.maximum).fold(0.0, f64::max);
-        let mut chart = ChartBuilder::on(&area)
-            .caption(
-                "millions of packets a second (bar: median; line: minimum to maximum)",
-                ("sans-serif", 20),
-            )
-            .margin(12)
-            .x_label_area_size(40)
-            .y_label_area_size(56)
-            .build_cartesian_2d(0.0..figures.len() as f64, 0.0..most * 1.1)
+    picture(|area| {
+        let caption = "millions of packets a second (bar: median; line: minimum to maximum)";
+        let mut chart = chart(area, caption)
+            .build_cartesian_2d(0.0..figures.len() as f64, 0.0..highest(figures))
             .map_err(drawing)?;
         let name = |x: &f64| {
             let figure = figures.get(x.floor() as usize);
@@ -137,9 +121,39 @@ fn rates(figures: &[&Figure]) -> Result<String> {
                 .draw_series([PathElement::new(line, BLACK)])
                 .map_err(drawing)?;
         }
+        Ok(())
+    })
+}
+
+/// What `draw` draws, as SVG.
+fn picture(draw: impl FnOnce(&Area<'_>) -> Result<()>) -> Result<String> {
+    let mut text = String::new();
+    {
+        let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
+        area.fill(&WHITE).map_err(drawing)?;
+        draw(&area)?;
         area.present().map_err(drawing)?;
     }
     Ok(text)
+}
+
+/// A chart over the whole picture, without its axes.
+fn chart<'a, 'text>(
+    area: &'a Area<'text>,
+    caption: &str,
+) -> ChartBuilder<'a, 'text, SVGBackend<'text>> {
+    let mut chart = ChartBuilder::on(area);
+    chart
+        .caption(caption, ("sans-serif", 20))
+        .margin(12)
+        .x_label_area_size(40)
+        .y_label_area_size(56);
+    chart
+}
+
+/// Where the axis of values ends.
+fn highest(figures: &[&Figure]) -> f64 {
+    1.1 * figures.iter().map(|f| f.total.maximum).fold(0.0, f64::max)
 }
 
 fn drawing(error: impl std::fmt::Display) -> anyhow::Error {

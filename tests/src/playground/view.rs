@@ -228,6 +228,7 @@ mod tests {
 
     const STATUS: &str = r#"{
         "instance": "playground", "pid": 4711, "interfaces": [], "drops": {}, "alarms": [],
+        "plans": {"applied": 1, "writes": 9, "slots_written": 16381, "slots_moved": 0, "barriers": 0},
         "config": {"generation": 1, "last_reload": null},
         "verdicts": {"redirect": 600, "pass": 12},
         "services": [{

@@ -8,6 +8,7 @@ use xtask::{toolchain, tools::BPF_LINKER, workspace::Workspace};
 
 use crate::{
     commands::setup,
+    guest::{self, Guest},
     host::{self, Elevation},
     step,
 };
@@ -23,11 +24,14 @@ pub(crate) struct Args {
     /// Keep the figures as the baseline of this kernel release
     #[arg(long)]
     write_baseline: bool,
+    /// Measure on the oldest supported kernel, in QEMU, instead of this host's
+    #[arg(long, conflicts_with = "json")]
+    guest: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let workspace = Workspace::find()?;
-    let elevation = Elevation::acquire()?;
+    let elevation = (!args.guest).then(Elevation::acquire).transpose()?;
     let mut build = host::cargo(&workspace);
     // The daemon's package too, as in `run`: another set would mean other features of shared
     // dependencies, hence compiling those again.
@@ -46,11 +50,36 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         step::run("build", &mut build)?;
     }
     let program = host::programs(false)?.join("sluice-report");
-    let form = |name: &str| ["--form".to_owned(), name.to_owned()];
-    if args.write_baseline {
-        return write(&workspace, elevation, &program, &form("baseline"));
+    let form = match (args.write_baseline, args.json) {
+        (true, _) => "baseline",
+        (false, true) => "json",
+        (false, false) => "table",
+    };
+    let form = ["--form".to_owned(), form.to_owned()];
+    match elevation {
+        None => in_guest(&workspace, &program, &form, args.write_baseline),
+        Some(elevation) if args.write_baseline => write(&workspace, elevation, &program, &form),
+        Some(elevation) => elevation.exec(&program, &form),
     }
-    elevation.exec(&program, &form(if args.json { "json" } else { "table" }))
+}
+
+/// The same in the guest.
+fn in_guest(workspace: &Workspace, program: &Path, form: &[String], keep: bool) -> Result<()> {
+    let guest = Guest::prepare(workspace)?;
+    let mut measure = format!("'{}' {}", program.display(), form.join(" "));
+    if keep {
+        measure.push_str(&format!(" >{}/baseline", guest::SHARED));
+    }
+    let code = guest.run(&format!("{measure}\n"), |line| println!("{line}"))?;
+    if code != 0 {
+        bail!("nothing was measured in the guest (exit code {code})");
+    }
+    if keep {
+        let path = guest.shared().join("baseline");
+        let baseline = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        return store(workspace, guest.release(), &baseline);
+    }
+    Ok(())
 }
 
 fn write(
@@ -70,9 +99,13 @@ fn write(
     if !output.status.success() {
         bail!("nothing was measured ({})", output.status);
     }
-    let name = format!("{BASELINES}/{}", file_name(&release));
+    store(workspace, &release, &output.stdout)
+}
+
+fn store(workspace: &Workspace, release: &str, baseline: &[u8]) -> Result<()> {
+    let name = format!("{BASELINES}/{}", file_name(release));
     let path = workspace.root().join(&name);
-    fs::write(&path, output.stdout).with_context(|| format!("writing {}", path.display()))?;
+    fs::write(&path, baseline).with_context(|| format!("writing {}", path.display()))?;
     println!("== report: {name} is the baseline now");
     Ok(())
 }

@@ -20,13 +20,14 @@ use crate::{
 
 mod files;
 mod tally;
+mod vm;
 
 use files::Files;
 use tally::Tally;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Which tests; all of them when none is named
+    /// Which tests; all but `vm` when none is named
     kinds: Vec<Kind>,
     /// For the test programs: a part of a test's name, --nocapture, ...
     #[arg(last = true)]
@@ -41,6 +42,8 @@ enum Kind {
     Bpf,
     /// The system on network namespaces: the rest of tests/tests, and lb-userspace/tests
     Net,
+    /// The packet fixtures, and tests/tests/vm_*.rs, on Linux 6.1 in QEMU; only when it is named
+    Vm,
 }
 
 /// The packages under test. Every cargo command names all of them, whatever it then selects:
@@ -60,7 +63,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
     let kinds = chosen(&args.kinds);
     let files = Files::find(workspace.root())?;
-    let needs_root = kinds.iter().any(|kind| *kind != Kind::Unit);
+    let needs_root = kinds
+        .iter()
+        .any(|kind| matches!(kind, Kind::Bpf | Kind::Net));
     let elevation = needs_root.then(Elevation::acquire).transpose()?;
     // Before anything is built: a kind without a test file is an error.
     let runs = kinds
@@ -86,6 +91,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut failed = false;
     for (kind, commands) in runs {
         let mut tally = Tally::default();
+        if kind == Kind::Vm {
+            tally += vm::run(&workspace, &files, &args.passed_on)?;
+        }
         for arguments in commands {
             let mut cargo = host::cargo(&workspace);
             cargo.args(arguments).args(&args.passed_on);
@@ -112,6 +120,7 @@ impl Kind {
             Self::Unit => "unit",
             Self::Bpf => "bpf",
             Self::Net => "net",
+            Self::Vm => "vm",
         }
     }
 }
@@ -119,11 +128,10 @@ impl Kind {
 /// In their order, each once.
 fn chosen(asked: &[Kind]) -> Vec<Kind> {
     let mut kinds = if asked.is_empty() {
-        Kind::value_variants()
+        vec![Kind::Unit, Kind::Bpf, Kind::Net]
     } else {
-        asked
-    }
-    .to_vec();
+        asked.to_vec()
+    };
     kinds.sort_unstable();
     kinds.dedup();
     kinds
@@ -145,6 +153,8 @@ fn cargo_arguments(
         }
         Kind::Bpf => &files.bpf,
         Kind::Net => &files.net,
+        // Not started by cargo.
+        Kind::Vm => return Ok(Vec::new()),
     };
     if names.is_empty() {
         bail!("there is no test file for `{}` tests", kind.name());
@@ -212,11 +222,12 @@ mod tests {
         Files {
             bpf: vec!["bpf_tcp".into()],
             net: vec!["cli".into(), "death".into()],
+            vm: Vec::new(),
         }
     }
 
     #[test]
-    fn naming_no_kind_means_all_of_them() {
+    fn naming_no_kind_means_all_but_the_guests() {
         assert_eq!(chosen(&[]), [Kind::Unit, Kind::Bpf, Kind::Net]);
         assert_eq!(
             chosen(&[Kind::Net, Kind::Unit, Kind::Net]),

@@ -1,7 +1,12 @@
 //! Clients that do not behave.
 
+use std::time::Instant;
+
 use super::*;
-use crate::admin::server::{MAX_CONNECTIONS, MAX_HEADER_BYTES};
+use crate::admin::{places::MAX_CONNECTIONS, server::MAX_HEADER_BYTES};
+
+/// Of nobody's patience.
+const SOON: Duration = Duration::from_secs(1);
 
 fn assert_code(answer: &str, code: u16) {
     assert!(
@@ -102,13 +107,34 @@ async fn a_silent_client_is_sent_away() {
 }
 
 #[tokio::test]
-async fn silent_clients_in_every_place_delay_others_only_for_a_while() {
-    let daemon = Daemon::start(Script::default(), SHORT).await;
-    let mut silent = Vec::new();
-    for _ in 0..MAX_CONNECTIONS {
-        silent.push(UnixStream::connect(&daemon.socket).await.unwrap());
-    }
+async fn silent_clients_in_every_place_delay_nobody() {
+    let daemon = Daemon::new().await;
+    let _silent = be_silent(&daemon, 200).await;
+    let asked = Instant::now();
     daemon.assert_well().await;
+    assert!(asked.elapsed() < SOON, "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn who_is_being_answered_is_not_cut_for_silent_clients() {
+    let mut daemon = Daemon::new().await;
+    let client = daemon.client();
+    let mut trace = client.trace(&TraceOptions::default()).await.unwrap();
+    let asked = in_time(daemon.asked.recv()).await.unwrap();
+    let _silent = be_silent(&daemon, 3 * MAX_CONNECTIONS).await;
+    daemon.assert_well().await;
+    asked.lines.send("still here".to_owned()).await.unwrap();
+    let line = in_time(trace.next()).await.unwrap().unwrap();
+    assert_eq!(line, "still here\n");
+}
+
+/// Connects so many clients that say nothing; they stay for as long as the daemon lets them.
+async fn be_silent(daemon: &Daemon, count: usize) -> Vec<UnixStream> {
+    let mut silent = Vec::new();
+    for _ in 0..count {
+        silent.push(in_time(UnixStream::connect(&daemon.socket)).await.unwrap());
+    }
+    silent
 }
 
 #[tokio::test]

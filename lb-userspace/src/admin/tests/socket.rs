@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::*;
-use crate::admin::{BindError, ClientError, check};
+use crate::admin::{BindError, ClientError, Version, check};
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = TempDir::new().unwrap();
@@ -109,4 +109,28 @@ async fn a_path_that_is_too_long_says_so() {
     let error = bind(folder.path().join("x".repeat(120))).await.unwrap_err();
     assert!(matches!(error, BindError::Failed { .. }));
     assert!(error.to_string().contains("SUN_LEN"), "{error}");
+}
+
+#[tokio::test]
+async fn a_client_waits_where_too_many_wait_already() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("full.sock");
+    let socket = tokio::net::UnixSocket::new_stream().unwrap();
+    socket.bind(&path).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let _first = UnixStream::connect(&path).await.unwrap();
+    let second = UnixStream::connect(&path).await;
+    assert_eq!(second.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+
+    let client = Client::new(&path);
+    let (version, ()) = tokio::join!(in_time(client.version()), async {
+        let _first = listener.accept().await.unwrap();
+        let (mut stream, _) = in_time(listener.accept()).await.unwrap();
+        let _request = in_time(stream.read(&mut [0; 1024])).await.unwrap();
+        let body = serde_json::to_string(&Version::current()).unwrap();
+        let length = body.len();
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    });
+    assert_eq!(version.unwrap(), Version::current());
 }

@@ -24,7 +24,10 @@ const DOCUMENTED: &str = concat!(
 fn the_documented_status_reads_and_writes_as_it_stands() {
     let text = format!("{DOCUMENTED}}}");
     let status: Status = serde_json::from_str(&text).unwrap();
-    let added = r#","warnings":[],"alarms":[],"features":[]}"#;
+    let added = concat!(
+        r#","warnings":[],"alarms":[],"features":[],"#,
+        r#""plans":{"applied":0,"writes":0,"slots_written":0,"slots_moved":0,"barriers":0}}"#
+    );
     assert_eq!(
         serde_json::to_string(&status).unwrap(),
         format!("{DOCUMENTED}{added}")

@@ -1,5 +1,5 @@
-//! What is written about configurations is true: docs/CONFIGURATION.md knows every key, verdict and
-//! drop reason and no other, and every example in the tree is valid.
+//! What is written about configurations is true: docs/CONFIGURATION.md knows every key and
+//! counter and no other, and every example in the tree is valid.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +15,7 @@ use serde::{
 };
 
 use crate::{
-    admin::status::Verdicts,
+    admin::status::{Plans, Verdicts},
     config::{
         self,
         raw::{RawBackend, RawConfig, RawDaemon, RawHealth, RawInterface, RawLimits, RawService},
@@ -163,11 +163,12 @@ fn every_key_has_type_default_range_meaning_and_an_example_of_itself() {
 }
 
 #[test]
-fn every_drop_reason_and_verdict_is_documented_and_no_other() {
+fn every_counter_is_documented_and_no_other() {
     let tables = tables(&read("docs/CONFIGURATION.md"));
     let reasons = DropReason::ALL.map(|reason| reason.name().to_owned());
     assert_eq!(names(&tables["Drop reasons"]), reasons.into());
     assert_eq!(names(&tables["Verdicts"]), keys::<Verdicts>());
+    assert_eq!(names(&tables["Plans"]), keys::<Plans>());
 }
 
 #[test]

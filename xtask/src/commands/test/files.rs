@@ -11,6 +11,8 @@ pub(super) struct Files {
     pub(super) bpf: Vec<String>,
     /// Those that make network namespaces.
     pub(super) net: Vec<String>,
+    /// Those that need devices which the host's kernel may lack.
+    pub(super) vm: Vec<String>,
 }
 
 impl Files {
@@ -25,11 +27,13 @@ impl Files {
         let (mut bpf, mut net): (Vec<_>, Vec<_>) = system
             .into_iter()
             .partition(|name| name.starts_with("bpf_"));
+        let mut vm: Vec<_> = net.extract_if(.., |name| name.starts_with("vm_")).collect();
         net.extend(daemon);
         bpf.sort();
         net.sort();
         net.dedup();
-        Self { bpf, net }
+        vm.sort();
+        Self { bpf, net, vm }
     }
 }
 
@@ -59,12 +63,13 @@ mod tests {
 
     #[test]
     fn the_prefix_of_a_system_test_decides() {
-        let system = ["spread", "bpf_tcp", "bpf_abi", "not_bpf_"]
+        let system = ["spread", "bpf_tcp", "bpf_abi", "not_bpf_", "vm_devices"]
             .map(str::to_owned)
             .to_vec();
         let daemon = vec!["bpf_cli".to_owned(), "check".to_owned()];
-        let Files { bpf, net } = Files::sort(system, daemon);
+        let Files { bpf, net, vm } = Files::sort(system, daemon);
         assert_eq!(bpf, ["bpf_abi", "bpf_tcp"]);
+        assert_eq!(vm, ["vm_devices"]);
         assert_eq!(net, ["bpf_cli", "check", "not_bpf_", "spread"]);
     }
 

@@ -76,6 +76,7 @@ impl Controller {
         let desired = Desired {
             model: &model,
             views: &self.views,
+            overrides: &self.overrides,
             seed: &self.seed,
         };
         plan::reconcile(&desired, &self.image)?;

@@ -70,6 +70,11 @@ pub struct Service {
     pub forward: String,
     /// Slots of its table.
     pub table_size: u64,
+    /// The same by their state.
+    pub slots: SlotStates,
+    /// What became of packets that looked for an entry, where any do.
+    #[serde(default)]
+    pub flows: Option<Flows>,
     /// Packets to its backends.
     pub packets: u64,
     /// Bytes to its backends.
@@ -78,6 +83,30 @@ pub struct Service {
     pub new_flows: u64,
     /// Its backends.
     pub backends: Vec<Backend>,
+}
+
+/// Slots by their state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct SlotStates {
+    /// No flow of them is looked for.
+    pub stable: u64,
+    /// Their window is open.
+    pub transition: u64,
+    /// Their flows are looked for.
+    pub tracked: u64,
+}
+
+/// Remembered flows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Flows {
+    /// How many there were at the last complete pass over them.
+    pub entries: Option<u64>,
+    /// Packets that looked for one.
+    pub lookups: u64,
+    /// Entries made.
+    pub inserts: u64,
+    /// Entries that were not made for lack of room or budget.
+    pub refused: u64,
 }
 
 /// A backend.

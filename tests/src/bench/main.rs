@@ -106,11 +106,13 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     sweep::sweep();
     for bench in cli.bench.parts() {
         let progress = Progress::new();
-        let result = bench.run(cli.quick, &progress);
+        let results = bench.run(cli.quick, &progress);
         progress.end();
-        match result {
-            Ok(figures) => report.figures.extend(figures),
-            Err(error) => report.leave_out(bench.name(), &error),
+        for (part, result) in results {
+            match result {
+                Ok(figures) => report.figures.extend(figures),
+                Err(error) => report.leave_out(&part, &error),
+            }
         }
     }
     if let Some(folder) = &cli.plot {
@@ -164,14 +166,21 @@ impl Bench {
         }
     }
 
-    fn run(self, quick: bool, progress: &Progress) -> Result<Vec<Figure>> {
-        match self {
+    /// Its parts by their names.
+    fn run(self, quick: bool, progress: &Progress) -> Vec<(String, Result<Vec<Figure>>)> {
+        let figures = match self {
             Self::Program => program::run(program::Effort::of(quick), progress),
             Self::Veth => veth::run(veth::Effort::of(quick), progress),
             Self::Control => control::run(control::Effort::of(quick), progress),
-            Self::Consistency => consistency::run(&consistency::Effort::of(quick), progress),
-            Self::All => Ok(Vec::new()),
-        }
+            Self::Consistency => {
+                let effort = consistency::Effort::of(quick);
+                let parts = consistency::run(&effort, progress).into_iter();
+                let named = |(part, figures)| (format!("{}, {part}", self.name()), figures);
+                return parts.map(named).collect();
+            }
+            Self::All => return Vec::new(),
+        };
+        vec![(self.name().to_owned(), figures)]
     }
 }
 

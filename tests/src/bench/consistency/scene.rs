@@ -2,9 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use testbed::{
-    cli,
     config::{Backend, Config, Connections, Health},
     daemon::Daemon,
     host::Host,
@@ -13,7 +12,10 @@ use testbed::{
     topology::Topology,
 };
 
-use super::script::{Change, Place};
+use super::{
+    DRAIN_TIMEOUT, operator,
+    script::{Change, Place},
+};
 
 /// Backends in the network; the last one is not in the file at first.
 pub(super) const BACKENDS: usize = 6;
@@ -23,9 +25,6 @@ const PORT: u16 = 7000;
 
 /// How long a health check may take to notice.
 const SOON: Duration = Duration::from_secs(10);
-
-/// Longer than any run: a backend that leaves the file is drained, and its connections last.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// The network and its servers, for one daemon after the other.
 pub(super) struct Scene {
@@ -105,69 +104,31 @@ impl Act<'_> {
 
     /// Makes a change; the daemon knows of it when this returns.
     pub(super) fn make(&mut self, change: Change) -> Result<()> {
+        let entry = self.scene.entry(change.place());
+        operator::carry_out(&mut self.daemon, change, entry)?;
+        let servers = &mut self.scene.servers;
         match change {
-            Change::Join(place) => {
-                let entry = self.scene.entry(place);
-                self.reload(|backends| backends.push(entry))?;
-                self.wait_for_health(place, "up")
-            }
-            Change::Leave(place) => {
-                let name = self.name(place);
-                self.reload(|backends| backends.retain(|one| one.name != name))
-            }
-            Change::Weight(place, weight) => {
-                let name = self.name(place);
-                self.reload(|backends| {
-                    let changed = backends.iter_mut().filter(|one| one.name == name);
-                    changed.for_each(|one| one.weight = weight);
-                })
-            }
-            Change::Drain(place) => self.command("drain", place),
-            Change::Undrain(place) => self.command("undrain", place),
-            Change::Alarm(place) => {
-                self.scene.servers[place].set_healthy(false);
-                self.wait_for_health(place, "down")
-            }
-            Change::Recover(place) => {
-                self.scene.servers[place].set_healthy(true);
-                self.wait_for_health(place, "up")
-            }
-            Change::Die(place) => {
-                self.scene.servers[place].kill();
-                self.wait_for_health(place, "down")
-            }
-            Change::Revive(place) => {
-                self.scene.servers[place].revive()?;
-                self.wait_for_health(place, "up")
-            }
+            Change::Alarm(place) => servers[place].set_healthy(false),
+            Change::Recover(place) => servers[place].set_healthy(true),
+            Change::Die(place) => servers[place].kill(),
+            Change::Revive(place) => servers[place].revive()?,
+            _ => {}
         }
-        .with_context(|| format!("the change {change:?}"))
-    }
-
-    fn name(&self, place: Place) -> String {
-        self.scene.servers[place].name().to_owned()
-    }
-
-    fn reload(&mut self, change: impl FnOnce(&mut Vec<Backend>)) -> Result<()> {
-        self.daemon
-            .set_config(|config| change(&mut config.web().backends))?;
-        let output = self.daemon.reload()?;
-        ensure!(output.status.success(), cli::stderr(&output));
-        Ok(())
-    }
-
-    fn command(&self, command: &str, place: Place) -> Result<()> {
-        let backend = format!("web/{}", self.name(place));
-        let output = self.daemon.cli().run(&[command, &backend])?;
-        ensure!(output.status.success(), cli::stderr(&output));
-        Ok(())
+        match change {
+            Change::Alarm(place) | Change::Die(place) => self.wait_for_health(place, "down"),
+            Change::Join(place) | Change::Recover(place) | Change::Revive(place) => {
+                self.wait_for_health(place, "up")
+            }
+            _ => Ok(()),
+        }
+        .with_context(|| format!("{change:?}"))
     }
 
     fn wait_for_health(&self, place: Place, health: &str) -> Result<()> {
-        let name = self.name(place);
+        let name = self.scene.servers[place].name();
         let what = format!("{name} to be {health}");
         self.daemon
-            .wait_until(&what, SOON, |status| status.backend(&name).health == health)?;
+            .wait_until(&what, SOON, |status| status.backend(name).health == health)?;
         Ok(())
     }
 }

@@ -28,6 +28,31 @@ pub(super) enum Change {
     Revive(Place),
 }
 
+impl Change {
+    /// The backend.
+    pub(super) const fn place(self) -> Place {
+        match self {
+            Self::Join(place)
+            | Self::Leave(place)
+            | Self::Drain(place)
+            | Self::Undrain(place)
+            | Self::Weight(place, _)
+            | Self::Alarm(place)
+            | Self::Recover(place)
+            | Self::Die(place)
+            | Self::Revive(place) => place,
+        }
+    }
+
+    /// Whether an operator makes it, and not the backend.
+    pub(super) const fn is_ordered(self) -> bool {
+        !matches!(
+            self,
+            Self::Alarm(_) | Self::Recover(_) | Self::Die(_) | Self::Revive(_)
+        )
+    }
+}
+
 /// `changes` of them over `backends` backends, of which the last is not in the file at first. Every
 /// round of ten has one of each kind and two weights. At least `backends` - 4 take new connections at
 /// any time.
@@ -60,6 +85,13 @@ pub(super) fn script(changes: usize, backends: usize) -> Vec<Change> {
     }
     all.truncate(changes);
     all
+}
+
+/// `changes` of those that an operator makes.
+pub(super) fn orders(changes: usize, backends: usize) -> impl Iterator<Item = Change> {
+    // Six of ten are.
+    let all = script(changes * 2, backends).into_iter();
+    all.filter(|change| change.is_ordered()).take(changes)
 }
 
 #[cfg(test)]
@@ -95,5 +127,6 @@ mod tests {
     fn it_is_as_long_as_asked_and_the_same_again() {
         assert_eq!(script(25, 6).len(), 25);
         assert_eq!(script(100, 6), script(100, 6));
+        assert_eq!(orders(50, 10).count(), 50);
     }
 }

@@ -16,7 +16,7 @@ use testbed::{
 };
 
 use super::{
-    Effort, count, none_of,
+    Effort, Part, count, none_of,
     scene::{Act, BACKENDS, Scene},
     script::script,
 };
@@ -32,23 +32,33 @@ const OPENING: Duration = Duration::from_secs(30);
 const ROUND: Duration = Duration::from_millis(1500);
 
 /// All ways of tracking, one after the other, with the same changes.
-pub(super) fn run(effort: &Effort, progress: &Progress) -> Result<Vec<Figure>> {
+pub(super) fn run(effort: &Effort, progress: &Progress) -> Vec<Part> {
     let steps = TRACKING.len() * effort.changes;
-    progress.begin("consistency", steps as u64);
-    let mut scene = Scene::build()?;
-    let mut figures = Vec::new();
-    for (tracking, keeps) in TRACKING {
-        let mut act = scene
-            .start(tracking, effort.window)
-            .with_context(|| format!("tracking = \"{tracking}\""))?;
-        let tally = hold(effort, &mut act, progress)
-            .with_context(|| format!("tracking = \"{tracking}\"\n{}", act.log()))?;
-        if keeps && !tally.broken.is_empty() {
-            eprintln!("tracking = \"{tracking}\": {tally}");
-        }
-        figures.extend(rows(tracking, keeps, effort.connections, &tally));
+    progress.begin("consistency, connections", steps as u64);
+    let mut scene = match Scene::build() {
+        Ok(scene) => scene,
+        Err(error) => return vec![("connections".to_owned(), Err(error))],
+    };
+    let each = |(tracking, keeps)| {
+        let figures = one(effort, tracking, keeps, &mut scene, progress);
+        (format!("tracking = \"{tracking}\""), figures)
+    };
+    TRACKING.map(each).into()
+}
+
+fn one(
+    effort: &Effort,
+    tracking: &'static str,
+    keeps: bool,
+    scene: &mut Scene,
+    progress: &Progress,
+) -> Result<Vec<Figure>> {
+    let mut act = scene.start(tracking, effort.window)?;
+    let tally = hold(effort, &mut act, progress).with_context(|| act.log())?;
+    if keeps && !tally.broken.is_empty() {
+        eprintln!("tracking = \"{tracking}\": {tally}");
     }
-    Ok(figures)
+    Ok(rows(tracking, keeps, effort.connections, &tally))
 }
 
 fn hold(effort: &Effort, act: &mut Act<'_>, progress: &Progress) -> Result<Tally> {

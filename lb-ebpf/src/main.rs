@@ -3,6 +3,7 @@
 //! ```text
 //! parse ──> service ──> steer ──> forward ──> out of the same port, or another
 //!              │ not a VIP
+//!              │            └─ a slot in motion ─> flows (the entry that the flow has, or gets)
 //!              └──────> reply  (a dnat backend's answer, turned back into the VIP's)
 //! ```
 //!
@@ -11,7 +12,9 @@
 
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
+mod flows;
 mod forward;
 mod maps;
 mod parse;
@@ -29,8 +32,7 @@ use crate::verdict::Verdict;
 #[xdp]
 fn sluice(context: XdpContext) -> u32 {
     let (Ok(verdict) | Err(verdict)) = judge(&context);
-    verdict.count();
-    verdict.action()
+    verdict.conclude()
 }
 
 /// The same with a log record a packet; takes the other's place while somebody traces.
@@ -39,11 +41,10 @@ fn sluice_traced(context: XdpContext) -> u32 {
     let mut before = trace::Tuple::default();
     let traced = trace::before(&context, &mut before);
     let (Ok(verdict) | Err(verdict)) = judge(&context);
-    verdict.count();
     if traced {
         trace::after(&context, before, verdict);
     }
-    verdict.action()
+    verdict.conclude()
 }
 
 #[inline(always)]

@@ -1,4 +1,4 @@
-//! Every map. The daemon writes, the program reads, but for the counters.
+//! Every map. The daemon writes, the program reads, but for the counters and the flow entries.
 //!
 //! Sizes here are placeholders of one entry; the daemon sets them from `[limits]` when it loads the
 //! program. The layouts are `lb_common::abi`'s.
@@ -6,12 +6,13 @@
 use aya_ebpf::{
     btf_maps,
     macros::{btf_map, map},
-    maps::{Array, DevMap, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use lb_common::abi::{
     AbiStamp,
     backend::Backend,
     counters::{BackendCounters, Counter},
+    flow::{FlowCounters, FlowEntry, FlowKeyV4, InsertBudget},
     port::{INGRESS_ROWS, Ingress, IngressRow, MAX_PORTS, Port, ingress_row},
     reply::ReplyV4,
     service::{ServiceId, ServiceRecord, ServiceRef},
@@ -19,6 +20,8 @@ use lb_common::abi::{
     trace::TraceBudget,
     vip::VipKeyV4,
 };
+
+use crate::settings;
 
 /// Lets user space map the values into its memory and write them atomically.
 const MMAPABLE: u32 = 1 << 10;
@@ -85,6 +88,27 @@ static INGRESS: Array<IngressRow> = Array::with_max_entries(INGRESS_ROWS, MMAPAB
 #[map]
 pub(crate) static PUNTS: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
 
+/// A client's flow to its backend, for flows of slots in motion. Entries are inserted and changed
+/// here, deleted by the daemon. Preallocated, never LRU: a flood of SYNs must not push living flows
+/// out. Sized `limits.flows_ipv4`.
+#[map]
+pub(crate) static FLOWS_IPV4: HashMap<FlowKeyV4, FlowEntry> = HashMap::with_max_entries(1, 0);
+
+/// The same for services that are always tracked. Sized `limits.flows_ipv4`, or one entry where no
+/// service is.
+#[map]
+pub(crate) static ALWAYS_FLOWS_IPV4: LruHashMap<FlowKeyV4, FlowEntry> =
+    LruHashMap::with_max_entries(1, 0);
+
+/// Service id to what became of its look-ups, per CPU. Written here, read by the daemon. Sized
+/// `limits.services`.
+#[map]
+pub(crate) static FLOW_COUNTERS: PerCpuArray<FlowCounters> = PerCpuArray::with_max_entries(1, 0);
+
+/// Entries made in the running tick, per CPU. Written here only.
+#[map]
+pub(crate) static INSERT_BUDGET: PerCpuArray<InsertBudget> = PerCpuArray::with_max_entries(1, 0);
+
 /// One value, never entered by the program: what `BARRIER` points to.
 type BarrierEntry = btf_maps::Array<u32, 1>;
 
@@ -139,6 +163,9 @@ pub(crate) fn ingress(ifindex: u32) -> Option<Ingress> {
 /// Which backend's counters a packet adds to.
 #[inline(always)]
 pub(crate) fn count_backend(index: u32, bytes: u16, new_flow: bool) {
+    if settings::dry_run() {
+        return;
+    }
     if let Some(counters) = BACKEND_COUNTERS.get_ptr_mut(index) {
         // SAFETY: a per-CPU value; XDP programs do not preempt each other on a CPU.
         let counters = unsafe { &mut *counters };

@@ -75,6 +75,51 @@ pub(crate) fn any_port() -> bool {
     has(feature::ANY_PORT)
 }
 
+/// Whether slots may be in motion, or some service is always tracked: whether there are flow entries.
+#[inline(always)]
+pub(crate) fn flows() -> bool {
+    has(feature::TRANSITION | feature::ALWAYS)
+}
+
+/// Whether slots may be in motion.
+#[inline(always)]
+pub(crate) fn transition() -> bool {
+    has(feature::TRANSITION)
+}
+
+/// Whether some service is always tracked, or was and has entries left.
+#[inline(always)]
+pub(crate) fn always() -> bool {
+    has(feature::ALWAYS)
+}
+
+/// Whether this is the copy that writes no map.
+#[inline(always)]
+pub(crate) fn dry_run() -> bool {
+    has(feature::DRY_RUN)
+}
+
+/// Entries for SYNs allowed a tick on each CPU.
+#[inline(always)]
+pub(crate) fn syn_inserts() -> u32 {
+    setting!(syn_inserts)
+}
+
+/// Entries for other packets allowed a tick on each CPU.
+#[inline(always)]
+pub(crate) fn other_inserts() -> u32 {
+    setting!(other_inserts)
+}
+
+/// Keys the flow hash before a new seed.
+#[inline(always)]
+pub(crate) fn old_hash_key() -> HashKey {
+    HashKey {
+        k0: setting!(old_hash_key.k0),
+        k1: setting!(old_hash_key.k1),
+    }
+}
+
 /// The service whose packets are traced.
 #[inline(always)]
 pub(crate) fn trace_service() -> u32 {

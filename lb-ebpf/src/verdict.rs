@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::xdp_action;
 use lb_common::abi::counters::{Counter, DropReason};
 
-use crate::maps;
+use crate::{maps, settings};
 
 /// The end of a packet's walk.
 #[derive(Clone, Copy)]
@@ -40,9 +40,20 @@ impl Verdict {
         }
     }
 
+    /// Ends the packet's walk: counts it and tells the driver what to do. A dry run counts nothing and
+    /// tells both.
+    #[inline(always)]
+    pub(crate) fn conclude(self) -> u32 {
+        if settings::dry_run() {
+            return self.counter().dry_run(self.action());
+        }
+        self.count();
+        self.action()
+    }
+
     /// Counts the packet.
     #[inline(always)]
-    pub(crate) fn count(self) {
+    fn count(self) {
         if let Some(counter) = maps::COUNTERS.get_ptr_mut(self.counter().index()) {
             // SAFETY: a per-CPU value; XDP programs do not preempt each other on a CPU.
             unsafe { *counter += 1 }
@@ -51,7 +62,7 @@ impl Verdict {
 
     /// What the driver is told.
     #[inline(always)]
-    pub(crate) const fn action(self) -> u32 {
+    const fn action(self) -> u32 {
         match self {
             Self::Transmit => xdp_action::XDP_TX,
             Self::Redirect => xdp_action::XDP_REDIRECT,

@@ -85,9 +85,9 @@ pub struct Map {
 
 /// What configurations ask for, besides the sets that [`feature_sets`] makes by itself.
 const COMMON: [u32; 3] = [
-    feature::DNAT | feature::REDIRECT,
-    feature::DNAT | feature::REDIRECT | feature::UDP,
-    feature::DSR | feature::UDP | feature::ANY_PORT,
+    feature::DNAT | feature::REDIRECT | feature::TRANSITION,
+    feature::DNAT | feature::REDIRECT | feature::UDP | feature::TRANSITION,
+    feature::DSR | feature::UDP | feature::ANY_PORT | feature::TRANSITION,
 ];
 
 /// Every way of loading the program that is worth telling apart: without any feature, with each one

@@ -1,7 +1,10 @@
 //! Backends: where packets go and how they are wrapped.
 
 use super::service::ServiceId;
-use crate::endian::{Be16, Be32};
+use crate::{
+    endian::{Be16, Be32},
+    hash::FlowHash,
+};
 
 /// Bytes of a ready-made outer header: IPv6, UDP and GUE with room to spare.
 pub const OUTER_HEADER_MAX: usize = 64;
@@ -122,6 +125,25 @@ impl BackendState {
     #[inline(always)]
     pub const fn is_dead(self) -> bool {
         self.0 & Self::DEAD != 0
+    }
+
+    /// Whether it may be given flows that it has not seen: alive and not drained.
+    #[inline(always)]
+    pub const fn accepts_new_flows(self) -> bool {
+        self.0 & (Self::IN_USE | Self::DEAD | Self::NO_NEW_FLOWS) == Self::IN_USE
+    }
+
+    /// Whether packets may be sent there: it is a backend, and not dead. An entry that was freed is
+    /// not one.
+    #[inline(always)]
+    pub const fn is_alive(self) -> bool {
+        self.0 & (Self::IN_USE | Self::DEAD) == Self::IN_USE
+    }
+
+    /// Whether a new flow is in the part that it takes under slow start.
+    #[inline(always)]
+    pub const fn admits(self, hash: FlowHash) -> bool {
+        (hash.secondary() >> 16) as u16 <= self.admit()
     }
 
     /// The part of new flows admitted, out of 65535.

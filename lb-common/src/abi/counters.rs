@@ -100,6 +100,18 @@ impl Counter {
             .chain(DropReason::ALL.into_iter().map(Self::dropped))
     }
 
+    /// What a program that only answers what would become of a packet returns: the action for the
+    /// driver, and the counter that the packet would have been counted by.
+    #[inline(always)]
+    pub const fn dry_run(self, action: u32) -> u32 {
+        action | self.0 << 16
+    }
+
+    /// The action and the counter out of [`Self::dry_run`]'s answer.
+    pub const fn from_dry_run(answer: u32) -> (u32, Self) {
+        (answer & 0xffff, Self(answer >> 16))
+    }
+
     /// The index.
     #[inline(always)]
     pub const fn index(self) -> u32 {

@@ -47,7 +47,7 @@ pub const PROGRAM: &str = "sluice";
 pub const TRACED_PROGRAM: &str = "sluice_traced";
 
 /// The maps that outlive the daemon: pinned as `maps/<NAME>`.
-pub const PINNED_MAPS: [&str; 12] = [
+pub const PINNED_MAPS: [&str; 15] = [
     VIPS_IPV4,
     SERVICES,
     RECORDS,
@@ -60,4 +60,7 @@ pub const PINNED_MAPS: [&str; 12] = [
     DEVICES,
     INGRESS,
     PUNTS,
+    FLOWS_IPV4,
+    ALWAYS_FLOWS_IPV4,
+    FLOW_COUNTERS,
 ];

@@ -59,6 +59,15 @@ impl Slot {
         (self.0 >> 16) as LocalBackend
     }
 
+    /// The backend that flows without an entry belong to; 0: nobody.
+    #[inline(always)]
+    pub const fn owner(self) -> LocalBackend {
+        match self.previous() {
+            NO_BACKEND => self.current(),
+            previous => previous,
+        }
+    }
+
     /// Whether packets need no flow table.
     #[inline(always)]
     pub const fn is_stable(self) -> bool {

@@ -16,8 +16,7 @@ pub struct Transport<'a> {
     ports: &'a mut Ports,
     checksum: &'a mut [u8; 2],
     flags: Flags,
-    /// A checksum of zero stands for none.
-    may_lack_checksum: bool,
+    udp: bool,
 }
 
 impl<'a> From<&'a mut Tcp> for Transport<'a> {
@@ -27,7 +26,7 @@ impl<'a> From<&'a mut Tcp> for Transport<'a> {
             ports: &mut tcp.ports,
             checksum: &mut tcp.checksum,
             flags: tcp.flags,
-            may_lack_checksum: false,
+            udp: false,
         }
     }
 }
@@ -39,7 +38,7 @@ impl<'a> From<&'a mut Udp> for Transport<'a> {
             ports: &mut udp.ports,
             checksum: &mut udp.checksum,
             flags: Flags(0),
-            may_lack_checksum: true,
+            udp: true,
         }
     }
 }
@@ -73,6 +72,12 @@ impl Transport<'_> {
         self.flags
     }
 
+    /// Whether it is UDP.
+    #[inline(always)]
+    pub const fn is_udp(&self) -> bool {
+        self.udp
+    }
+
     /// Replaces the source port; `address` is what the pseudo-header's address became.
     #[inline(always)]
     pub const fn rewrite_source(&mut self, port: Be16, address: Delta) {
@@ -92,11 +97,11 @@ impl Transport<'_> {
     #[inline(always)]
     const fn mend(&mut self, delta: Delta) {
         let before = Be16::from_bytes(*self.checksum);
-        if self.may_lack_checksum && before.raw() == 0 {
+        if self.udp && before.raw() == 0 {
             return;
         }
         let mended = delta.apply(before);
-        *self.checksum = if self.may_lack_checksum && mended.raw() == 0 {
+        *self.checksum = if self.udp && mended.raw() == 0 {
             [0xff; 2]
         } else {
             mended.to_bytes()

@@ -29,12 +29,13 @@ pub(crate) fn send(
     if packet.ip.is_expiring() {
         return Err(DropReason::TtlExpired.into());
     }
-    let (bytes, new_flow) = (packet.ip.total_length(), packet.transport.flags().is_syn());
+    let bytes = packet.ip.total_length();
+    let new_flow = backend.is_new_flow() || packet.transport.flags().is_syn();
     let verdict = if settings::dsr() && (!settings::dnat() || record.forward == forward::DSR) {
         dsr::send(context, &backend, packet)?
     } else {
         dnat::send(context, &backend, packet)?
     };
-    maps::count_backend(backend.index, bytes, new_flow);
+    maps::count_backend(backend.index(), bytes, new_flow);
     Ok(verdict)
 }

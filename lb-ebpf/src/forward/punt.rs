@@ -8,7 +8,7 @@ use lb_common::{
     wire::ethernet::Ethernet,
 };
 
-use crate::{maps, verdict::Verdict};
+use crate::{maps, settings, verdict::Verdict};
 
 /// Hands the rewritten packet, `length` bytes from its IP header on, to the daemon. With nobody
 /// reading, or a packet too long, the kernel gets it.
@@ -17,6 +17,9 @@ pub(super) fn send(context: &XdpContext, length: u16) -> Verdict {
     let last = opaque(u32::from(length).wrapping_sub(1));
     if last >= PUNT_MAX as u32 {
         return Verdict::Pass;
+    }
+    if settings::dry_run() {
+        return Verdict::Punt;
     }
     let Some(mut entry) = maps::PUNTS.reserve::<Punt>(0) else {
         return Verdict::Pass;

@@ -1,6 +1,9 @@
-//! Stage 3: which backend. A file a policy.
+//! Stage 3: which backend. Here for slots at rest, where every flow goes to the current backend and no
+//! state is kept; `motion` for the others.
 
-mod stable;
+mod motion;
+
+use core::ptr::NonNull;
 
 use lb_common::{
     abi::{
@@ -9,33 +12,49 @@ use lb_common::{
         service::ServiceRecord,
         slot::LocalBackend,
     },
-    hash::FlowHash,
+    hash::{FlowHash, HashKey},
     wire::{Packet, ipv4::Ipv4},
 };
 
 use crate::{maps, settings, verdict::Verdict};
 
-/// The backend that a packet goes to.
+/// The backend that a packet goes to. Whole words: smaller fields would be packed beside each other, and
+/// be unpacked by loads that the verifier refuses.
+#[derive(Clone, Copy)]
 pub(crate) struct Chosen {
-    /// Its index over all services.
-    pub(crate) index: u32,
-    entry: *const Backend,
+    index: u64,
+    /// 0 or 1.
+    new_flow: u64,
+    entry: NonNull<Backend>,
 }
 
 impl Chosen {
+    /// Its index over all services.
+    #[inline(always)]
+    pub(crate) const fn index(&self) -> u32 {
+        self.index as u32
+    }
+
+    /// Whether the packet is the first of a flow that was remembered just now, of a protocol that does
+    /// not say so.
+    #[inline(always)]
+    pub(crate) const fn is_new_flow(&self) -> bool {
+        self.new_flow != 0
+    }
+
     /// What of the entry never changes while it is reachable.
     #[inline(always)]
     pub(crate) const fn entry(&self) -> &Backend {
         // SAFETY: an array value is never unmapped. Fields that change are read through
         // `next_hop` and `state` only.
-        unsafe { &*self.entry }
+        unsafe { self.entry.as_ref() }
     }
 
     /// Where its frames go.
     #[inline(always)]
     pub(crate) fn next_hop(&self) -> Result<NextHop, Verdict> {
         // SAFETY: aligned, inside the value; the daemon writes it as one word.
-        let hop = NextHop(unsafe { (&raw const (*self.entry).next_hop).read_volatile() });
+        let hop = NextHop(unsafe { (&raw const (*self.entry.as_ptr()).next_hop).read_volatile() });
         if hop.is_resolved() {
             Ok(hop)
         } else {
@@ -46,37 +65,53 @@ impl Chosen {
     #[inline(always)]
     fn state(&self) -> BackendState {
         // SAFETY: aligned, inside the value; the daemon writes it as one word.
-        BackendState(unsafe { (&raw const (*self.entry).state).read_volatile() })
+        BackendState(unsafe { (&raw const (*self.entry.as_ptr()).state).read_volatile() })
     }
 }
 
 /// Chooses the backend of a packet.
 #[inline(always)]
 pub(crate) fn choose(record: &ServiceRecord, packet: &Packet<'_>) -> Result<Chosen, Verdict> {
-    let hash = FlowHash::ipv4(
-        settings::hash_key(),
+    let hash = flow_hash(settings::hash_key(), packet);
+    let slot = maps::slot(record.slots_first + hash.slot(record.slots_count))
+        .ok_or(DropReason::NoBackend)?;
+    let chosen = if !settings::flows() || slot.is_stable() {
+        living(record, slot.current())
+    } else {
+        motion::choose(record, packet, hash, slot)
+    };
+    chosen.ok_or(DropReason::NoBackend.into())
+}
+
+#[inline(always)]
+fn flow_hash(key: HashKey, packet: &Packet<'_>) -> FlowHash {
+    FlowHash::ipv4(
+        key,
         packet.ip.source(),
         packet.ip.destination(),
         packet.transport.source_port(),
         packet.transport.destination_port(),
         packet.ip.proto,
-    );
-    let slot = maps::slot(record.slots_first + hash.slot(record.slots_count))
-        .ok_or(DropReason::NoBackend)?;
-    stable::choose(record, slot)
+    )
 }
 
 /// The living backend behind a local index.
 #[inline(always)]
-fn living(record: &ServiceRecord, local: LocalBackend) -> Result<Chosen, Verdict> {
+fn living(record: &ServiceRecord, local: LocalBackend) -> Option<Chosen> {
+    let chosen = backend(record, local)?;
+    chosen.state().is_alive().then_some(chosen)
+}
+
+/// The backend behind a local index, alive or not.
+#[inline(always)]
+fn backend(record: &ServiceRecord, local: LocalBackend) -> Option<Chosen> {
     if local == 0 || u32::from(local) > record.backends_count {
-        return Err(DropReason::NoBackend.into());
+        return None;
     }
     let index = record.backends_first + u32::from(local) - 1;
-    let entry = maps::backend(index).ok_or(DropReason::NoBackend)?;
-    let chosen = Chosen { index, entry };
-    if chosen.state().is_dead() {
-        return Err(DropReason::NoBackend.into());
-    }
-    Ok(chosen)
+    Some(Chosen {
+        index: u64::from(index),
+        new_flow: 0,
+        entry: NonNull::new(maps::backend(index)?.cast_mut())?,
+    })
 }

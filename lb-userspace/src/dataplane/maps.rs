@@ -206,7 +206,7 @@ impl Maps {
 }
 
 /// Takes a map by its name, as the type that the name stands for.
-fn typed<M: TryFrom<Map, Error = MapError>>(
+pub(super) fn typed<M: TryFrom<Map, Error = MapError>>(
     ebpf: &mut Ebpf,
     name: &'static str,
 ) -> Result<M, Error> {

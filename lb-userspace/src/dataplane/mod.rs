@@ -4,7 +4,9 @@
 //! controller; nobody else writes maps.
 
 pub mod costs;
+mod dry_run;
 mod error;
+mod flows;
 mod host;
 mod mapped;
 mod maps;
@@ -31,8 +33,14 @@ use lb_common::abi::{
 };
 use tokio::sync::mpsc;
 
-pub use self::{error::Error, host::check as check_host, ports::Device};
-use self::{maps::Maps, pins::Pins, ports::Ports, program::Found};
+pub use self::{
+    dry_run::DryRun,
+    error::Error,
+    flows::{Batch, Cursor, Table},
+    host::check as check_host,
+    ports::Device,
+};
+use self::{flows::Flows, maps::Maps, pins::Pins, ports::Ports, program::Found};
 use crate::{
     model::{Limits, XdpMode},
     plan::{BackendIndex, Image, Plan, RawMaps},
@@ -47,11 +55,14 @@ pub struct Dataplane {
     limits: Limits,
     settings: Settings,
     maps: Maps,
+    flows: Flows,
     ports: Ports,
     // Holds the program that is attached, and what of the object has no other owner.
     running: Ebpf,
     // While somebody traces: the program that is attached in the other's place.
     tracing: Option<Ebpf>,
+    // A copy that writes no map, once somebody asked for it.
+    dry: Option<Ebpf>,
     adopted: bool,
 }
 
@@ -90,7 +101,7 @@ impl Dataplane {
             }
         };
         match Self::load(&pins, limits, &settings, adopted) {
-            Ok((running, mut maps)) => {
+            Ok((running, mut maps, flows)) => {
                 if adopted {
                     // What the earlier daemon freed last may still be in use by a program.
                     maps.barrier()?;
@@ -101,9 +112,11 @@ impl Dataplane {
                     limits,
                     settings,
                     maps,
+                    flows,
                     ports: Ports::default(),
                     running,
                     tracing: None,
+                    dry: None,
                     adopted,
                 };
                 Ok((dataplane, image))
@@ -122,14 +135,15 @@ impl Dataplane {
         limits: Limits,
         settings: &Settings,
         adopted: bool,
-    ) -> Result<(Ebpf, Maps), Error> {
+    ) -> Result<(Ebpf, Maps, Flows), Error> {
         let mut ebpf = program::open(pins, limits, settings, false)?;
         program::load(&mut ebpf, names::PROGRAM)?;
         let maps = Maps::take(&mut ebpf)?;
+        let flows = Flows::take(&mut ebpf)?;
         if !adopted {
             program::stamp(&mut ebpf, pins)?;
         }
-        Ok((ebpf, maps))
+        Ok((ebpf, maps, flows))
     }
 
     /// Whether an earlier daemon's maps were taken over.
@@ -240,13 +254,18 @@ impl Dataplane {
     /// Where the program does not load; the old one then stays.
     pub fn reload(&mut self, settings: Settings) -> Result<(), Error> {
         let mut next = program::open(&self.pins, self.limits, &settings, false)?;
-        let program = program::load(&mut next, names::PROGRAM)?;
+        program::load(&mut next, names::PROGRAM)?;
+        // The table of services that are always tracked may be another map now.
+        let flows = Flows::take(&mut next)?;
+        let program = attached(&mut next, names::PROGRAM)?;
         if self.tracing.is_none() {
             self.ports.replace_program(program)?;
         }
         let pin = self.pins.program();
         pins::replace(&pin, |path| Ok(program.pin(path)?))?;
         self.running = next;
+        self.flows = flows;
+        self.dry = None;
         self.settings = settings;
         Ok(())
     }

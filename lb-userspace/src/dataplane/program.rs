@@ -9,16 +9,22 @@ use lb_common::abi::{
     ABI_VERSION, AbiStamp,
     backend::Backend,
     counters::{BackendCounters, Counter},
+    flow::{FlowCounters, FlowEntry, FlowKeyV4},
     names,
     port::{INGRESS_ROWS, IngressRow, MAX_PORTS, Port},
     reply::ReplyV4,
     service::{ServiceId, ServiceRecord, ServiceRef},
-    settings::Settings,
+    settings::{Settings, feature},
     slot::{SLOTS_PER_ROW, SlotRow},
     vip::VipKeyV4,
 };
 
-use super::{Error, maps::in_map, pins::Pins, refusal};
+use super::{
+    Error,
+    maps::in_map,
+    pins::{self, Pins},
+    refusal,
+};
 use crate::{model::Limits, plan::Capacity};
 
 /// The program's object file, built by the build script.
@@ -29,6 +35,8 @@ pub(super) static OBJECT: &[u8] =
 const SMALLEST_RING: u32 = 4096;
 
 /// Loads the object: maps are taken from their pins, or made and pinned; no program is loaded yet.
+/// A table for services that are always tracked, pinned while there was none, gives way to a full
+/// one; the running program keeps its own.
 pub(super) fn open(
     pins: &Pins,
     limits: Limits,
@@ -37,7 +45,14 @@ pub(super) fn open(
 ) -> Result<Ebpf, Error> {
     let mut loader = sized(limits, settings, traced);
     for shape in shapes(limits) {
-        loader.map_pin_path(shape.name, pins.map(shape.name));
+        let pin = pins.map(shape.name);
+        if shape.optional && shape.is_used(settings) && pin.exists() {
+            let info = MapInfo::from_pin(&pin).map_err(in_map(shape.name))?;
+            if info.max_entries() != shape.entries {
+                pins::remove_file(&pin)?;
+            }
+        }
+        loader.map_pin_path(shape.name, pin);
     }
     loader
         .load(OBJECT)
@@ -55,7 +70,12 @@ fn sized(limits: Limits, settings: &Settings, traced: bool) -> EbpfLoader<'_> {
     let mut loader = EbpfLoader::new();
     loader.override_global(names::SETTINGS, settings, true);
     for shape in shapes(limits) {
-        loader.map_max_entries(shape.name, shape.entries);
+        let entries = if shape.is_used(settings) {
+            shape.entries
+        } else {
+            UNUSED
+        };
+        loader.map_max_entries(shape.name, entries);
     }
     if !traced {
         // The log buffer belongs to the tracing program alone.
@@ -112,7 +132,8 @@ pub(super) fn inspect(pins: &Pins, limits: Limits) -> Result<Found, Error> {
                 map,
             });
         }
-        if info.max_entries() != shape.entries {
+        let unused = shape.optional && info.max_entries() == UNUSED;
+        if info.max_entries() != shape.entries && !unused {
             return Err(Error::OtherLimits {
                 instance: instance(),
                 map,
@@ -149,8 +170,14 @@ struct Shape {
     name: &'static str,
     key: u32,
     value: u32,
+    /// Entries where it is used.
     entries: u32,
+    /// Whether only services that are always tracked use it.
+    optional: bool,
 }
+
+/// Entries of a map that nothing uses.
+const UNUSED: u32 = 1;
 
 impl Shape {
     const fn new<K, V>(name: &'static str, entries: u32) -> Self {
@@ -159,7 +186,12 @@ impl Shape {
             key: size_of::<K>() as u32,
             value: size_of::<V>() as u32,
             entries,
+            optional: false,
         }
+    }
+
+    const fn is_used(&self, settings: &Settings) -> bool {
+        !self.optional || settings.features & feature::ALWAYS != 0
     }
 }
 
@@ -172,7 +204,7 @@ fn shapes(limits: Limits) -> [Shape; names::PINNED_MAPS.len()] {
         replies,
         backends,
         slots,
-        flows_ipv4: _,
+        flows_ipv4,
     } = Capacity::from(&limits);
     [
         Shape::new::<VipKeyV4, ServiceId>(names::VIPS_IPV4, vips),
@@ -191,7 +223,14 @@ fn shapes(limits: Limits) -> [Shape; names::PINNED_MAPS.len()] {
             key: 0,
             value: 0,
             entries: PUNT_BYTES,
+            optional: false,
         },
+        Shape::new::<FlowKeyV4, FlowEntry>(names::FLOWS_IPV4, flows_ipv4),
+        Shape {
+            optional: true,
+            ..Shape::new::<FlowKeyV4, FlowEntry>(names::ALWAYS_FLOWS_IPV4, flows_ipv4)
+        },
+        Shape::new::<u32, FlowCounters>(names::FLOW_COUNTERS, services),
     ]
 }
 

@@ -1,4 +1,7 @@
-//! What aya does not do with links: tell which interface a pinned one holds, and detach it at once.
+//! System calls that aya does not make. Here those for links: tell which interface a pinned one holds,
+//! and detach it at once.
+
+pub(super) mod map;
 
 use std::{
     ffi::CString,

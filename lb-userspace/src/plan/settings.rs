@@ -3,13 +3,18 @@
 use lb_common::abi::settings::{Settings, feature};
 
 use super::Seed;
-use crate::model::{Forward, Model, Protocol};
+use crate::model::{Forward, Model, Protocol, Tracking};
+
+/// Entries that each CPU makes in a tick (1.07 s) at most, for SYNs and for other packets apart.
+const INSERTS: u32 = 50_000;
 
 /// The program's read-only settings for a model.
 pub fn settings(model: &Model, seed: &Seed) -> Settings {
     Settings {
         hash_key: seed.flow,
         features: features(model),
+        syn_inserts: INSERTS,
+        other_inserts: INSERTS,
         ..Settings::default()
     }
 }
@@ -21,6 +26,11 @@ fn features(model: &Model) -> u32 {
         match service.forward {
             Forward::Dnat => features |= feature::DNAT,
             Forward::Dsr => features |= feature::DSR,
+        }
+        match service.connections.tracking {
+            Tracking::Transition => features |= feature::TRANSITION,
+            Tracking::Always => features |= feature::TRANSITION | feature::ALWAYS,
+            Tracking::Never => {}
         }
         for listener in &service.listeners {
             if listener.protocol == Protocol::Udp {

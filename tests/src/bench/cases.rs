@@ -12,7 +12,7 @@ use testbed::packets::{CLIENT_MAC, Segment, Side, backend_mac};
 use crate::{
     figure::Goal,
     rig::Floor,
-    world::{FIRST_CLIENT, FIRST_VIP, Net, Shape, VIP_PORT, World, first_backend},
+    world::{FIRST_CLIENT, FIRST_VIP, Net, Shape, Slots, VIP_PORT, World, first_backend},
 };
 
 /// Where an IPv4 header without options has its addresses, and a TCP or UDP header behind it its
@@ -24,6 +24,8 @@ const DESTINATION_PORT: u32 = 36;
 
 /// Fills the smallest frames up to 64 bytes.
 const PAYLOAD: [u8; 10] = *b"0123456789";
+/// The same behind UDP's shorter header.
+const LONGER_PAYLOAD: [u8; 22] = *b"0123456789012345678901";
 
 /// `enum xdp_action` of linux/bpf.h.
 pub(crate) mod action {
@@ -75,6 +77,9 @@ pub(crate) const TWO_PORTS: Shape = Shape {
     services: 1,
     backends: 10,
     one_port: false,
+    forward: "dnat",
+    protocol: "tcp",
+    slots: Slots::Stable,
     all_features: false,
 };
 const MINIMAL: Shape = Shape {
@@ -184,7 +189,60 @@ pub(crate) const CASES: &[Case] = &[
         goals: &[(ONE, Goal::TotalOf(1.3, "dnat forward, minimal config", ONE))],
         ..FORWARD
     },
+    Case {
+        name: "dsr forward",
+        shape: Shape {
+            forward: "dsr",
+            ..TWO_PORTS
+        },
+        flows: &[ONE, MILLION],
+        goals: &[],
+        ..FORWARD
+    },
+    Case {
+        name: "dnat forward, UDP",
+        shape: Shape {
+            protocol: "udp",
+            ..TWO_PORTS
+        },
+        flows: &[ONE, MILLION],
+        goals: &[],
+        ..FORWARD
+    },
+    Case {
+        name: "transition, entry found",
+        shape: moving(Slots::Remembered),
+        flows: &[ONE, MILLION],
+        goals: &[(ONE, Goal::Net(2.5))],
+        ..FORWARD
+    },
+    Case {
+        name: "tracked, no entry",
+        shape: moving(Slots::Tracked),
+        flows: &[ONE, MILLION],
+        goals: &[],
+        ..FORWARD
+    },
+    Case {
+        name: "always tracked, entry found",
+        shape: moving(Slots::Always),
+        flows: &[ONE, MILLION],
+        goals: &[],
+        ..FORWARD
+    },
+    Case {
+        name: "SYN flood in transition",
+        shape: moving(Slots::Moved),
+        traffic: SYN,
+        flows: &[MILLION],
+        goals: &[],
+        ..FORWARD
+    },
 ];
+
+const fn moving(slots: Slots) -> Shape {
+    Shape { slots, ..TWO_PORTS }
+}
 
 impl Case {
     /// How its packets vary over `flows` flows.
@@ -216,6 +274,20 @@ impl Case {
         }
     }
 
+    /// Gives every flow its entry, where the case is about flows that have one.
+    pub(crate) fn remember(&self, world: &mut World, flows: u32) -> Result<()> {
+        if !matches!(self.shape.slots, Slots::Remembered | Slots::Always) {
+            return Ok(());
+        }
+        let vary = self.vary(flows);
+        let mut keys = Vec::with_capacity(flows as usize);
+        for number in 0..flows {
+            let segment = self.segment(&world.net, vary.of(number))?;
+            keys.push(world.key(segment.source, segment.destination));
+        }
+        world.remember(keys.into_iter())
+    }
+
     /// The packet of a flow, checksums in full.
     pub(crate) fn packet(&self, net: &Net, flow: Flow) -> Result<Vec<u8>> {
         Ok(self.segment(net, flow)?.bytes())
@@ -226,11 +298,16 @@ impl Case {
         let before = self.segment(&world.net, flow)?;
         Ok(match self.traffic {
             Traffic::NotAVip | Traffic::OtherPort => (action::PASS, before.bytes()),
-            Traffic::Forward { .. } => {
-                let backend = world.backend_of(before.source, before.destination)?;
+            Traffic::Forward { flags } => {
+                let known = flags & Flags::SYN == 0;
+                let backend = world.backend_of(before.source, before.destination, known)?;
                 let mac = backend_mac(backend.ip().octets()[3]);
+                let destination = match self.shape.forward {
+                    "dsr" => before.destination,
+                    _ => backend,
+                };
                 let after = Segment {
-                    destination: backend,
+                    destination,
                     ttl: before.ttl - 1,
                     ..before
                 };
@@ -288,11 +365,15 @@ impl Case {
             }
         };
         let own = net.device(self.from)?.mac;
+        let blank = match self.shape.protocol {
+            "udp" => Segment::datagram("0.0.0.0:0", "0.0.0.0:0", &LONGER_PAYLOAD),
+            _ => Segment::new("0.0.0.0:0", "0.0.0.0:0", flags).payload(&PAYLOAD),
+        };
         let segment = Segment {
             source,
             destination,
-            ..Segment::new("0.0.0.0:0", "0.0.0.0:0", flags)
+            ..blank
         };
-        Ok(segment.link(mac, own).payload(&PAYLOAD))
+        Ok(segment.link(mac, own))
     }
 }

@@ -67,7 +67,10 @@ pub(crate) fn run(effort: Effort, progress: &Progress) -> Result<Vec<Figure>> {
     let mut worlds = BTreeMap::new();
     for case in CASES {
         if let Entry::Vacant(place) = worlds.entry(case.shape) {
-            progress.say(&format!("program: {} services", case.shape.services));
+            progress.say(&format!(
+                "program: {} services, {:?} slots",
+                case.shape.services, case.shape.slots
+            ));
             place.insert(World::build(case.shape, 1)?);
         }
     }
@@ -111,6 +114,7 @@ impl Trial {
         let mut rig = Rig::load(vary, &first, ifindex)?;
         let fd = world.dataplane().program()?.fd()?.try_clone()?;
         rig.aim(&fd)?;
+        case.remember(world, flows)?;
         let mut action = action::PASS;
         for number in 0..CHECKED {
             // Far apart, so that the whole range of flows is seen.

@@ -10,15 +10,21 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use lb_common::{
-    abi::{backend::NextHop, settings::feature, slot::Slot},
+    abi::{
+        backend::NextHop,
+        flow::{FlowEntry, FlowKeyV4},
+        service::{ServiceRecord, tracking},
+        settings::feature,
+        slot::{LocalBackend, Slot},
+    },
     endian::{Be16, Be32},
     hash::FlowHash,
 };
 use lb_userspace::{
     config,
-    dataplane::{Dataplane, Device, Options},
+    dataplane::{Dataplane, Device, Options, Table},
     model::{BackendKey, Health, Limits, Model, XdpMode},
-    plan::{self, Desired, Image, Seed, View},
+    plan::{self, BackendIndex, Desired, Image, Phase, Plan, Seed, SlotIndex, View, Write},
 };
 use testbed::{
     host::Host,
@@ -48,8 +54,30 @@ pub(crate) struct Shape {
     pub(crate) backends: u8,
     /// One interface only: packets leave by the one they came in by.
     pub(crate) one_port: bool,
+    /// The mode; `dsr` needs a service alone.
+    pub(crate) forward: &'static str,
+    /// `tcp` or `udp`.
+    pub(crate) protocol: &'static str,
+    /// What every slot is in.
+    pub(crate) slots: Slots,
     /// Every switch of the program is on, used or not.
     pub(crate) all_features: bool,
+}
+
+/// What state every slot is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Slots {
+    /// At rest.
+    Stable,
+    /// Just moved to the next backend; as many entries as the default limits allow, and as many
+    /// inserts.
+    Moved,
+    /// The same, and every flow has an entry, of the backend that the slot had before.
+    Remembered,
+    /// Moved long ago: entries are looked for, and there are none.
+    Tracked,
+    /// Of a service that is always tracked; every flow has an entry.
+    Always,
 }
 
 impl Shape {
@@ -135,6 +163,7 @@ impl Net {
 pub(crate) struct World {
     /// Its network.
     pub(crate) net: Net,
+    shape: Shape,
     seed: Seed,
     image: Image,
     // Taken out only to be removed.
@@ -151,6 +180,9 @@ impl World {
         if shape.all_features {
             settings.features = feature::ALL.iter().fold(0, |all, (bit, _)| all | bit);
         }
+        if shape.slots == Slots::Always {
+            settings.features |= feature::ALWAYS;
+        }
         let (dataplane, image) = Dataplane::open(Options {
             bpffs: &model.daemon.bpffs,
             instance: &net.name,
@@ -159,11 +191,13 @@ impl World {
         })?;
         let mut world = Self {
             net,
+            shape,
             seed,
             image,
             dataplane: Some(dataplane),
         };
         world.fill(&model)?;
+        world.move_slots(shape)?;
         Ok(world)
     }
 
@@ -183,39 +217,108 @@ impl World {
         Ok(())
     }
 
+    /// Gives every one of these flows an entry: of the backend that its packets have to go to.
+    pub(crate) fn remember(&mut self, flows: impl Iterator<Item = FlowKeyV4>) -> Result<()> {
+        let table = match self.shape.slots {
+            Slots::Always => Table::Always,
+            _ => Table::Transition,
+        };
+        for key in flows {
+            let (index, record) = self.index_of(&key, true)?;
+            let backend = self.image.backend(index).context("no such backend")?;
+            let local = LocalBackend::try_from(index.0 + 1 - record.backends_first)?;
+            let now = Dataplane::now_ticks();
+            let entry = FlowEntry::new(local, backend.generation, FlowEntry::ESTABLISHED, now);
+            let dataplane = self.dataplane.as_mut().context("taken only in drop")?;
+            dataplane.put_flow_back(table, &key, entry)?;
+        }
+        Ok(())
+    }
+
     /// Where a client's packet has to go: computed from what was planned, apart from the program.
+    /// `known`: it is not a flow's first.
     pub(crate) fn backend_of(
         &self,
         client: SocketAddrV4,
         vip: SocketAddrV4,
+        known: bool,
     ) -> Result<SocketAddrV4> {
+        let (index, _) = self.index_of(&self.key(client, vip), known)?;
+        let entry = self
+            .image
+            .backend(index)
+            .context("the slot names no backend")?;
+        let [address, ..] = entry.address;
+        Ok(SocketAddrV4::new(Ipv4Addr::from(address), entry.port.get()))
+    }
+
+    /// The key of a client's flow.
+    pub(crate) fn key(&self, client: SocketAddrV4, vip: SocketAddrV4) -> FlowKeyV4 {
+        FlowKeyV4 {
+            source: Be32::from(*client.ip()),
+            destination: Be32::from(*vip.ip()),
+            source_port: Be16::new(client.port()),
+            destination_port: Be16::new(vip.port()),
+            protocol: if self.shape.protocol == "udp" { 17 } else { 6 },
+            reserved: [0; 3],
+        }
+    }
+
+    fn index_of(&self, flow: &FlowKeyV4, known: bool) -> Result<(BackendIndex, ServiceRecord)> {
         let id = self
             .image
             .vips()
             .iter()
-            .find(|(key, _)| Ipv4Addr::from(key.address) == *vip.ip())
+            .find(|(key, _)| key.address == flow.destination)
             .map(|(_, id)| *id)
-            .with_context(|| format!("{vip} is no VIP"))?;
+            .context("no VIP")?;
         let held = self
             .image
             .service(id)
             .context("the service is not published")?;
         let hash = FlowHash::ipv4(
             self.seed.flow,
-            Be32::from(*client.ip()),
-            Be32::from(*vip.ip()),
-            Be16::new(client.port()),
-            Be16::new(vip.port()),
-            6,
+            flow.source,
+            flow.destination,
+            flow.source_port,
+            flow.destination_port,
+            flow.protocol,
         );
         let slot: Slot = held.slots[hash.slot(held.record.slots_count) as usize];
-        let index = held.record.backends_first + u32::from(slot.current()) - 1;
-        let entry = self
-            .image
-            .backend(plan::BackendIndex(index))
-            .context("the slot names no backend")?;
-        let [address, ..] = entry.address;
-        Ok(SocketAddrV4::new(Ipv4Addr::from(address), entry.port.get()))
+        let local = if known { slot.owner() } else { slot.current() };
+        let index = held.record.backends_first + u32::from(local) - 1;
+        Ok((BackendIndex(index), held.record))
+    }
+
+    /// Puts every slot into the state that the shape asks for, past every plan.
+    fn move_slots(&mut self, shape: Shape) -> Result<()> {
+        let id = self.image.service_ids().next().context("no service")?;
+        let held = self.image.service(id).context("not published")?;
+        let mut record = held.record;
+        let state = |slot: &Slot| {
+            let here = slot.current();
+            let next = here % LocalBackend::from(shape.backends) + 1;
+            match shape.slots {
+                Slots::Stable => *slot,
+                Slots::Moved | Slots::Remembered => Slot::transition(next, here),
+                Slots::Tracked | Slots::Always => Slot::tracked(here),
+            }
+        };
+        if shape.slots == Slots::Always {
+            record.tracking = tracking::ALWAYS;
+        }
+        let plan = Plan::of(vec![Phase(vec![
+            Write::Slots {
+                first: SlotIndex(record.slots_first),
+                slots: held.slots.iter().map(state).collect(),
+            },
+            Write::Record {
+                index: held.record_index,
+                record,
+            },
+        ])]);
+        let dataplane = self.dataplane.as_mut().context("taken only in drop")?;
+        Ok(dataplane.apply(&plan, &mut self.image)?)
     }
 
     fn fill(&mut self, model: &Model) -> Result<()> {
@@ -272,9 +375,14 @@ pub(crate) fn backend_addresses(shape: Shape) -> impl Iterator<Item = Ipv4Addr> 
 /// The configuration file.
 pub(crate) fn text(instance: &str, shape: Shape) -> String {
     let limits = Limits::default();
+    let flows = match shape.slots {
+        Slots::Stable | Slots::Moved | Slots::Tracked => limits.flows_ipv4,
+        // Twice the flows there are: an LRU gives entries up before it is full.
+        Slots::Remembered | Slots::Always => 1 << 21,
+    };
     let mut text = format!(
-        "[daemon]\ninstance = \"{instance}\"\nseed = \"{SEED}\"\n[limits]\nservices = {}\nbackends \
-         = {}\nslots = {}\n",
+        "[daemon]\ninstance = \"{instance}\"\nseed = \"{SEED}\"\n[limits]\nflows_ipv4 = \
+         {flows}\nservices = {}\nbackends = {}\nslots = {}\n",
         limits.services.max(shape.services),
         limits
             .backends
@@ -289,12 +397,17 @@ pub(crate) fn text(instance: &str, shape: Shape) -> String {
     for service in 0..shape.services {
         let vip = Ipv4Addr::from(FIRST_VIP + service);
         text += &format!(
-            "[[service]]\nname = \"s{service}\"\nlisten = [\"tcp://{vip}:{VIP_PORT}\"]\nforward = \
-             \"dnat\"\ntable_size = {TABLE_SIZE}\n"
+            "[[service]]\nname = \"s{service}\"\nlisten = \
+             [\"{}://{vip}:{VIP_PORT}\"]\nforward = \"{}\"\ntable_size = {TABLE_SIZE}\n",
+            shape.protocol, shape.forward
         );
         for address in backend_addresses(shape) {
-            let port = u32::from(FIRST_PORT) + service;
-            text += &format!("[[service.backend]]\naddress = \"{address}:{port}\"\nweight = 1\n");
+            let port = match shape.forward {
+                "dnat" => format!(":{}", u32::from(FIRST_PORT) + service),
+                // The listener's port is kept.
+                _ => String::new(),
+            };
+            text += &format!("[[service.backend]]\naddress = \"{address}{port}\"\nweight = 1\n");
         }
     }
     text

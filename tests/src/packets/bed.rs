@@ -10,10 +10,11 @@ use aya::{TestRun as _, TestRunOptions};
 use lb_common::abi::{
     backend::NextHop,
     counters::{BackendCounters, Counter, DropReason},
+    flow::{FlowEntry, FlowKeyV4},
 };
 use lb_userspace::{
     config,
-    dataplane::{Dataplane, Device, Options},
+    dataplane::{Dataplane, Device, DryRun, Options, Table},
     model::{BackendKey, Health, Limits, Model},
     plan::{self, Desired, Image, Phase, Plan, Seed, View, Write},
 };
@@ -184,6 +185,52 @@ impl Bed {
         self.write(&plan)
     }
 
+    /// Writes into the maps past every plan, and past the image: it keeps what was planned.
+    pub fn force(&mut self, writes: Vec<Write>) -> Result<()> {
+        let plan = Plan::of(vec![Phase(writes)]);
+        let mut image = self.image.clone();
+        Ok(self.dataplane().apply(&plan, &mut image)?)
+    }
+
+    /// What was planned.
+    pub const fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// Where a backend of the configuration has its entry.
+    pub fn index(&self, backend: &str) -> Result<plan::BackendIndex> {
+        let indices = self.image.backend_indices(&self.model);
+        self.model
+            .services
+            .iter()
+            .flat_map(|service| service.backends.iter().map(move |b| (service.key(b), b)))
+            .find(|(_, b)| *b.name == *backend)
+            .and_then(|(key, _)| indices.get(&key).copied())
+            .with_context(|| format!("no backend {backend}"))
+    }
+
+    /// Asks what would become of a packet that came in on `side`.
+    pub fn dry_run(&mut self, side: Side, frame: &[u8]) -> Result<DryRun> {
+        let ifindex = self.devices[&side].ifindex;
+        let dataplane = self.dataplane.as_mut().context("taken only in drop")?;
+        Ok(self.host.run(|| dataplane.dry_run(frame, ifindex))?)
+    }
+
+    /// Every entry of a flow table.
+    pub fn flows(&self, table: Table) -> Result<BTreeMap<FlowKeyV4, FlowEntry>> {
+        let dataplane = self.dataplane.as_ref().context("taken only in drop")?;
+        let mut flows = BTreeMap::new();
+        let mut from = None;
+        loop {
+            let batch = dataplane.flows(table, from, 256)?;
+            flows.extend(batch.entries);
+            match batch.next {
+                Some(next) => from = Some(next),
+                None => return Ok(flows),
+            }
+        }
+    }
+
     /// Runs one packet that came in on `side`.
     pub fn run(&mut self, side: Side, frame: &[u8]) -> Result<Ran> {
         let ifindex = self.devices[&side].ifindex;
@@ -283,25 +330,16 @@ impl Bed {
         Ok(dataplane.apply(plan, &mut self.image)?)
     }
 
-    fn index(&self, backend: &str) -> Result<plan::BackendIndex> {
-        let indices = self.image.backend_indices(&self.model);
-        self.model
-            .services
-            .iter()
-            .flat_map(|service| service.backends.iter().map(move |b| (service.key(b), b)))
-            .find(|(_, b)| *b.name == *backend)
-            .and_then(|(key, _)| indices.get(&key).copied())
-            .with_context(|| format!("no backend {backend}"))
-    }
-
-    fn counters(&self) -> Result<BTreeMap<Counter, u64>> {
+    /// Every counter of verdicts and drops.
+    pub fn counters(&self) -> Result<BTreeMap<Counter, u64>> {
         let dataplane = self.dataplane.as_ref().context("taken only in drop")?;
         Counter::all()
             .map(|counter| Ok((counter, dataplane.counter(counter)?)))
             .collect()
     }
 
-    fn backends(&self) -> Result<BTreeMap<String, BackendCounters>> {
+    /// Every backend's counters, by its name.
+    pub fn backends(&self) -> Result<BTreeMap<String, BackendCounters>> {
         let dataplane = self.dataplane.as_ref().context("taken only in drop")?;
         let names = self
             .model

@@ -8,8 +8,12 @@
 mod bed;
 mod fixture;
 mod frame;
+mod motion;
 mod show;
 
 pub use bed::{Bed, CLIENT_MAC, Outcome, Ran, Side, WEB, backend_mac};
 pub use fixture::{Expect, Fixture};
 pub use frame::Segment;
+pub use motion::{
+    ALIVE, Counts, DEAD, DRAINING, Entry, FREE, Kind, Motion, OLD_COUNT, Old, ROW, Row, Stamp,
+};

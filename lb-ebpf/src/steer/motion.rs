@@ -1,0 +1,164 @@
+//! A slot in motion: its flows belong to more than one backend, and an entry says which.
+//!
+//! The invariant that every rule here keeps: a flow without an entry belongs to the slot's *owner*,
+//! the backend that it had before it moved. What cannot be remembered goes there: it needs no entry.
+
+use lb_common::{
+    abi::{
+        flow::FlowEntry,
+        service::{ServiceRecord, record_flag},
+        slot::{LocalBackend, NO_BACKEND, Slot},
+    },
+    hash::FlowHash,
+    wire::{Packet, tcp::Flags},
+};
+
+use super::{Chosen, backend, flow_hash, living};
+use crate::{
+    flows::{self, Flow, Remembered},
+    maps, settings,
+};
+
+/// What an entry is worth by now.
+enum Holder {
+    /// Its backend is alive.
+    Alive(Chosen),
+    /// Its backend is dead, or gone.
+    Dead,
+    /// There is none, or its backend's index is another's by now.
+    Nobody,
+}
+
+/// Chooses by the flow's entry; without one by the slot's owner, or as for a new flow. `None`: none that is alive.
+///
+/// Options and no results here: the compiler packs a reason into the same bits as a pointer, and the
+/// verifier lets nobody shift pointers.
+#[inline(always)]
+pub(super) fn choose(
+    record: &ServiceRecord,
+    packet: &Packet<'_>,
+    hash: FlowHash,
+    slot: Slot,
+) -> Option<Chosen> {
+    let syn = packet.transport.flags().is_syn();
+    let udp = packet.transport.is_udp();
+    let now = flows::now();
+    let flow = Flow::of(record, packet);
+    let found = flow.find();
+    let holder = match &found {
+        Some(found) => holder(record, found.entry),
+        None => Holder::Nobody,
+    };
+    flow.looked_up(matches!(holder, Holder::Nobody));
+    let held = match (holder, &found) {
+        // A stray or forged SYN must not move a living flow.
+        (Holder::Alive(backend), Some(found)) if !syn || backend.state().accepts_new_flows() => {
+            found.touch(entry_flags(packet, found.entry.flags()), now);
+            return Some(backend);
+        }
+        (Holder::Nobody, _) => false,
+        // The entry stays as it is: its backend may be alive again soon.
+        _ if !syn => return living(record, slot.current()),
+        _ => true,
+    };
+
+    let owner = living(record, owner(record, packet, hash, slot));
+    let tracked = flow.always || record.old_slots_count != 0 || slot.previous() != NO_BACKEND;
+    let (chosen, remember) = match owner {
+        Some(owner) if !syn => (owner, tracked),
+        // Segments of a flow whose backend died are answered with a reset; no use in remembering.
+        None if !syn => (living(record, slot.current())?, tracked && udp),
+        _ => {
+            let current = living(record, slot.current())?;
+            if let Some(owner) = owner
+                && !held
+                && ramps(current, owner, hash)
+            {
+                return Some(owner);
+            }
+            (current, tracked || held)
+        }
+    };
+    if !remember {
+        return Some(chosen);
+    }
+    let entry = FlowEntry::new(
+        (chosen.index() - record.backends_first + 1) as LocalBackend,
+        chosen.entry().generation,
+        entry_flags(packet, 0),
+        now,
+    );
+    match flow.remember(found, entry, syn, now) {
+        Remembered::Yes => Some(Chosen {
+            new_flow: u64::from(udp),
+            ..chosen
+        }),
+        Remembered::Otherwise(entry) => living(record, entry.backend()).or(Some(chosen)),
+        Remembered::No => owner.or(Some(chosen)),
+    }
+}
+
+/// What an entry is worth.
+#[inline(always)]
+fn holder(record: &ServiceRecord, entry: FlowEntry) -> Holder {
+    let Some(backend) = backend(record, entry.backend()) else {
+        return Holder::Dead;
+    };
+    let state = backend.state();
+    if state.is_in_use() && backend.entry().generation != entry.generation() {
+        Holder::Nobody
+    } else if state.is_alive() {
+        Holder::Alive(backend)
+    } else {
+        Holder::Dead
+    }
+}
+
+/// The backend that flows without an entry belong to. While the table is resized it is the owner in
+/// the old one.
+#[inline(always)]
+fn owner(record: &ServiceRecord, packet: &Packet<'_>, hash: FlowHash, slot: Slot) -> LocalBackend {
+    if record.old_slots_count == 0 {
+        return slot.owner();
+    }
+    let hash = if record.flags & record_flag::OLD_SEED == 0 {
+        hash
+    } else {
+        flow_hash(settings::old_hash_key(), packet)
+    };
+    maps::slot(record.old_slots_first + hash.slot(record.old_slots_count))
+        .unwrap_or(Slot::UNSET)
+        .owner()
+}
+
+/// Whether a new flow is to wait for `current` to have started slowly. Not where its owner is drained:
+/// that one must come to its end.
+#[inline(always)]
+fn ramps(current: Chosen, owner: Chosen, hash: FlowHash) -> bool {
+    owner.index != current.index
+        && !current.state().admits(hash)
+        && owner.state().accepts_new_flows()
+}
+
+/// The flags of the packet's entry, which had `before`.
+#[inline(always)]
+fn entry_flags(packet: &Packet<'_>, before: u8) -> u8 {
+    if packet.transport.is_udp() {
+        return FlowEntry::ESTABLISHED;
+    }
+    let flags = packet.transport.flags();
+    if flags.is_syn() {
+        // A port that is used again: the new connection is not closing.
+        return if before & FlowEntry::CLOSING == 0 {
+            before
+        } else {
+            0
+        };
+    }
+    let closing = if flags.0 & (Flags::FIN | Flags::RST) == 0 {
+        0
+    } else {
+        FlowEntry::CLOSING
+    };
+    before | FlowEntry::ESTABLISHED | closing
+}

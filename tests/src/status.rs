@@ -72,9 +72,6 @@ pub struct Service {
     pub table_size: u64,
     /// The same by their state.
     pub slots: SlotStates,
-    /// What became of packets that looked for an entry, where any do.
-    #[serde(default)]
-    pub flows: Option<Flows>,
     /// Packets to its backends.
     pub packets: u64,
     /// Bytes to its backends.
@@ -83,6 +80,24 @@ pub struct Service {
     pub new_flows: u64,
     /// Its backends.
     pub backends: Vec<Backend>,
+    /// What became of the packets that looked for an entry, where some do.
+    #[serde(default)]
+    pub flows: Option<Flows>,
+}
+
+/// A service's remembered flows.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct Flows {
+    /// How many there were at the last complete pass over them.
+    pub entries: Option<u64>,
+    /// Packets that looked for one.
+    pub lookups: u64,
+    /// Those that found none.
+    pub misses: u64,
+    /// Entries made.
+    pub inserts: u64,
+    /// Entries that were to be made and were not.
+    pub refused: u64,
 }
 
 /// Slots by their state.
@@ -94,19 +109,6 @@ pub struct SlotStates {
     pub transition: u64,
     /// Their flows are looked for.
     pub tracked: u64,
-}
-
-/// Remembered flows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct Flows {
-    /// How many there were at the last complete pass over them.
-    pub entries: Option<u64>,
-    /// Packets that looked for one.
-    pub lookups: u64,
-    /// Entries made.
-    pub inserts: u64,
-    /// Entries that were not made for lack of room or budget.
-    pub refused: u64,
 }
 
 /// A backend.

@@ -38,12 +38,9 @@ fn sluice(context: XdpContext) -> u32 {
 /// The same with a log record a packet; takes the other's place while somebody traces.
 #[xdp]
 fn sluice_traced(context: XdpContext) -> u32 {
-    let mut before = trace::Tuple::default();
-    let traced = trace::before(&context, &mut before);
+    trace::before(&context);
     let (Ok(verdict) | Err(verdict)) = judge(&context);
-    if traced {
-        trace::after(&context, before, verdict);
-    }
+    trace::after(&context, verdict);
     verdict.conclude()
 }
 

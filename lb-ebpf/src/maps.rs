@@ -17,7 +17,7 @@ use lb_common::abi::{
     reply::ReplyV4,
     service::{ServiceId, ServiceRecord, ServiceRef},
     slot::SlotRow,
-    trace::TraceBudget,
+    trace::TraceState,
     vip::VipKeyV4,
 };
 
@@ -117,9 +117,10 @@ type BarrierEntry = btf_maps::Array<u32, 1>;
 #[btf_map]
 static BARRIER: btf_maps::ArrayOfMaps<BarrierEntry, 1> = btf_maps::ArrayOfMaps::new();
 
-/// Trace records written in the running second, per CPU. Written here only.
+/// The packet that is being traced, and the records written in the running second, per CPU. Written
+/// here only.
 #[map]
-pub(crate) static TRACE_BUDGET: PerCpuArray<TraceBudget> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static TRACE_STATE: PerCpuArray<TraceState> = PerCpuArray::with_max_entries(1, 0);
 
 /// The record in force of a service.
 #[inline(always)]

@@ -351,6 +351,16 @@ impl fmt::Display for Forward {
     }
 }
 
+impl fmt::Display for Tracking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Transition => "transition",
+            Self::Always => "always",
+            Self::Never => "never",
+        })
+    }
+}
+
 impl fmt::Display for XdpMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -59,7 +59,7 @@ impl Daemon {
     pub fn prepare(host: &Host, mut config: Config) -> Result<Self> {
         let prefix = format!("{}-", config.daemon.instance);
         let folder = tempfile::Builder::new().prefix(&prefix).tempdir()?;
-        config.daemon.state_dir = folder.path().join("state");
+        config.daemon.state_dir = folder.path().join(sweep::STATE);
         Self::prepare_in(host, config, Folder::Temporary(folder))
     }
 

@@ -29,6 +29,7 @@ pub mod programs;
 pub mod server;
 pub mod several;
 pub mod site;
+pub mod small_disk;
 pub mod status;
 pub mod stream;
 pub mod sweep;

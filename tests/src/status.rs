@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+pub use lb_userspace::admin::status::Plans;
 use serde::Deserialize;
 
 /// The daemon's state.
@@ -24,6 +25,8 @@ pub struct Status {
     pub verdicts: BTreeMap<String, u64>,
     /// Dropped packets, by reason.
     pub drops: BTreeMap<String, u64>,
+    /// What is odd about the configuration.
+    pub warnings: Vec<String>,
     /// What somebody should look at.
     pub alarms: Vec<String>,
     /// What the daemon has written into the maps.
@@ -118,6 +121,18 @@ pub struct Backend {
     pub name: String,
     /// Where packets go.
     pub address: String,
+    /// The weight that holds.
+    pub weight: u16,
+    /// What the table was made with.
+    pub effective_weight: u16,
+    /// `enabled`, `draining` or `disabled`.
+    pub admin: String,
+    /// How many of its flows are remembered, where that is known.
+    #[serde(default)]
+    pub flows: Option<u64>,
+    /// Whether nothing of it is left, where that is known.
+    #[serde(default)]
+    pub drained: Option<bool>,
     /// `unknown`, `up`, `down` or `none`.
     pub health: String,
     /// `resolved`, `failed`, `unresolved` or `unreachable`.
@@ -132,21 +147,6 @@ pub struct Backend {
     pub new_flows: u64,
     /// How its last health check went, if there was one.
     pub last_check: Option<LastCheck>,
-}
-
-/// What the daemon has written into the maps since it started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub struct Plans {
-    /// Plans.
-    pub applied: u64,
-    /// Single writes.
-    pub writes: u64,
-    /// Slots in them.
-    pub slots_written: u64,
-    /// Slots that got another backend.
-    pub slots_moved: u64,
-    /// Grace periods waited for.
-    pub barriers: u64,
 }
 
 /// A health check.
@@ -241,6 +241,14 @@ impl Status {
     /// Packets that the program saw.
     pub fn packets_seen(&self) -> u64 {
         self.verdicts.values().sum()
+    }
+}
+
+impl Service {
+    /// Whether flows were looked up and remembered, and none refused.
+    pub fn remembers(&self) -> bool {
+        self.flows
+            .is_some_and(|flows| flows.lookups > 0 && flows.inserts > 0 && flows.refused == 0)
     }
 }
 

@@ -36,6 +36,9 @@ pub const BPFFS: &str = "/sys/fs/bpf";
 
 /// The name, inside a temporary folder, of a BPF file system that only one daemon uses.
 pub const OWN_BPFFS: &str = "bpf";
+
+/// The name, inside a temporary folder, of a daemon's state, which may be a file system of its own.
+pub const STATE: &str = "state";
 const PREFIX: &str = "slt-";
 
 /// A name nobody else has: `slt-<pid>-<n>`; fits an instance and starts a namespace's name.
@@ -81,7 +84,9 @@ pub fn sweep() {
     for folder in [PathBuf::from(PINS), PathBuf::from(RUN), env::temp_dir()] {
         for name in names_in(&folder).iter().filter(|name| is_orphan(name)) {
             // Where there is none, there is nothing to unmount.
-            let _ = umount2(&folder.join(name).join(OWN_BPFFS), MntFlags::MNT_DETACH);
+            for mounted in [OWN_BPFFS, STATE] {
+                let _ = umount2(&folder.join(name).join(mounted), MntFlags::MNT_DETACH);
+            }
             remove_folder(&folder.join(name));
         }
     }

@@ -140,27 +140,28 @@ fn what_the_budget_does_not_allow_goes_to_the_owner() -> Result<()> {
 
 #[test]
 fn a_budget_is_for_one_tick() -> Result<()> {
-    let Some(mut bed) = Motion::new(|settings| settings.syn_inserts = 3)? else {
+    let small = |settings: &mut Settings| {
+        settings.syn_inserts = 3;
+        settings.other_inserts = 2;
+    };
+    let Some(mut bed) = Motion::new(small)? else {
         return Ok(());
     };
     // The budget is each CPU's own.
     let mut cpu = CpuSet::new();
     cpu.set(0)?;
     sched_setaffinity(Pid::from_raw(0), &cpu)?;
-    let row = Row {
-        slot: MOVED,
-        packet: Syn,
-        ..ROW
-    };
+    let row = Row { slot: MOVED, ..ROW };
     let made = |bed: &mut Motion| -> Result<usize> {
         bed.set(&row)?;
-        for port in 40_000..40_005 {
-            let frame = bed
-                .segment(&Row {
-                    port,
-                    ..row.clone()
-                })
-                .bytes();
+        for port in 40_000..40_010 {
+            let packet = if port % 2 == 0 { Syn } else { Ack };
+            let row = Row {
+                port,
+                packet,
+                ..row.clone()
+            };
+            let frame = bed.segment(&row).bytes();
             bed.bed().run(Side::Front, &frame)?;
         }
         Ok(bed.bed().flows(Table::Transition)?.len())
@@ -176,11 +177,15 @@ fn a_budget_is_for_one_tick() -> Result<()> {
         let tick = Dataplane::now_ticks();
         let (first, again) = (made(&mut bed)?, made(&mut bed)?);
         if Dataplane::now_ticks() == tick {
-            assert_eq!((first, again), (3, 0), "of five, and of five more");
+            assert_eq!(
+                (first, again),
+                (5, 0),
+                "of five of each kind, and of five more"
+            );
             return Ok(());
         }
     }
-    anyhow::bail!("ten packets never fitted into a tick")
+    anyhow::bail!("twenty packets never fitted into a tick")
 }
 
 #[test]

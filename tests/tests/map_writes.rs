@@ -23,6 +23,9 @@ const SHOP: u32 = 509;
 /// Enough for all tables, and few to read.
 const SLOTS: u32 = 65_536;
 
+/// A change of the configuration.
+type Change = Box<dyn FnOnce(&mut Config)>;
+
 /// What the maps hold that packets are steered by.
 struct Maps {
     slots: Vec<Slot>,
@@ -186,7 +189,7 @@ fn a_backend_that_comes_and_goes_writes_its_own_entry_and_its_services_slots() -
     let third = other_port(&site.daemon.config().services[0].backends[2]);
     let comes = |config: &mut Config| shop(config).backends.push(third);
     let goes = |config: &mut Config| shop(config).backends.truncate(2);
-    let changes: [Box<dyn FnOnce(&mut Config)>; 2] = [Box::new(comes), Box::new(goes)];
+    let changes: [Change; 2] = [Box::new(comes), Box::new(goes)];
     for change in changes {
         let maps = Maps::of(&site)?;
         site.daemon.set_config(change)?;

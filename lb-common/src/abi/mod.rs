@@ -63,7 +63,7 @@ mod pod {
         super::settings::Settings,
         super::slot::Slot,
         super::slot::SlotRow,
-        super::trace::TraceBudget,
+        super::trace::TraceState,
         super::vip::VipKeyV4,
         super::vip::VipKeyV6,
     );

@@ -35,8 +35,8 @@ pub const ALWAYS_FLOWS_IPV4: &str = "ALWAYS_FLOWS_IPV4";
 pub const FLOW_COUNTERS: &str = "FLOW_COUNTERS";
 /// Entries made in the running tick ([`InsertBudget`](super::flow::InsertBudget)), per CPU; not pinned.
 pub const INSERT_BUDGET: &str = "INSERT_BUDGET";
-/// How much tracing is still allowed, per CPU; not pinned.
-pub const TRACE_BUDGET: &str = "TRACE_BUDGET";
+/// What tracing keeps while a packet is judged, per CPU; not pinned.
+pub const TRACE_STATE: &str = "TRACE_STATE";
 /// A one-entry array of maps: replacing its entry waits for an RCU grace period. User space only.
 pub const BARRIER: &str = "BARRIER";
 /// The read-only global that holds [`Settings`](super::settings::Settings).

@@ -1,13 +1,42 @@
-//! The limit on trace records, kept in the kernel so that a flood cannot drown the daemon.
+//! What tracing keeps on each CPU while a packet is judged.
+//!
+//! In a map and not on the stack: the verifier then walks through the program once, and not once for
+//! every packet that is traced and once for every one that is not.
 
-/// A value of `TRACE_BUDGET`: how many records this CPU has written in the running second.
+use crate::endian::{Be16, Be32};
+
+/// A value of `TRACE_STATE`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TraceBudget {
-    /// The second, since boot.
+pub struct TraceState {
+    /// The second, since boot, that `used` counts for.
     pub second: u64,
-    /// Records written in it.
+    /// Records written in it: a flood must not drown the daemon.
     pub used: u64,
+    /// 1: the packet that is being judged is traced.
+    pub traced: u64,
+    /// That packet as it came in.
+    pub packet: TracedPacket,
 }
 
-const _: () = assert!(size_of::<TraceBudget>() == 16);
+/// A packet's addresses as they stood at one moment.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TracedPacket {
+    /// Source address.
+    pub source: Be32,
+    /// Destination address.
+    pub destination: Be32,
+    /// Source port.
+    pub source_port: Be16,
+    /// Destination port.
+    pub destination_port: Be16,
+    /// IANA protocol number.
+    pub protocol: u8,
+    /// TCP's flags; none for UDP.
+    pub flags: u8,
+    /// Zero.
+    pub reserved: u16,
+}
+
+const _: () = assert!(size_of::<TraceState>() == 40);

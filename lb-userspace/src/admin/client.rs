@@ -16,7 +16,7 @@ use hyper::{
     header,
 };
 use hyper_util::rt::TokioIo;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 use tokio::{
     net::UnixStream,
@@ -24,7 +24,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Failure, ReloadReport, Status, TraceOptions, Version};
+use super::{
+    ExplainQuery, Explanation, Failure, FlowList, FlowsQuery, OverrideReport, ReloadReport, Status,
+    TraceOptions, Version, overrides::OverrideQuery,
+};
+use crate::overrides::{Change, Target};
 
 /// For what the daemon answers from memory; its own limit is shorter.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -156,20 +160,47 @@ impl Client {
         self.parse(&answer.await?)
     }
 
+    /// Drains, disables or weights a backend, or takes that back.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; nothing has changed then.
+    pub async fn change(
+        &self,
+        target: &Target,
+        change: Change,
+    ) -> Result<OverrideReport, ClientError> {
+        let query = OverrideQuery::new(target, change);
+        let target = self.target("/v1/override", &query)?;
+        let answer = self.exchange(Method::POST, &target, LONG_PATIENCE);
+        self.parse(&answer.await?)
+    }
+
+    /// The flows that are remembered.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn flows(&self, query: &FlowsQuery) -> Result<FlowList, ClientError> {
+        let target = self.target("/v1/flows", query)?;
+        let answer = self.exchange(Method::GET, &target, LONG_PATIENCE);
+        self.parse(&answer.await?)
+    }
+
+    /// Where a connection's packets go and why.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn explain(&self, query: &ExplainQuery) -> Result<Explanation, ClientError> {
+        let target = self.target("/v1/explain", query)?;
+        let answer = self.exchange(Method::GET, &target, LONG_PATIENCE);
+        self.parse(&answer.await?)
+    }
+
     /// Starts a trace.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub async fn trace(&self, options: &TraceOptions) -> Result<TraceStream, ClientError> {
-        let TraceOptions { service, limit } = options;
-        let mut query = Vec::new();
-        if let Some(service) = service {
-            query.push(format!("service={}", percent_encode(service)));
-        }
-        if let Some(limit) = limit {
-            query.push(format!("limit={limit}"));
-        }
-        let target = format!("/v1/trace?{}", query.join("&"));
+        let target = self.target("/v1/trace", options)?;
         let start = async {
             let (response, connection) = self.send(Method::GET, &target).await?;
             if !response.status().is_success() {
@@ -182,6 +213,12 @@ impl Client {
             })
         };
         self.in_time(LONG_PATIENCE, start).await
+    }
+
+    /// A request's target with its query.
+    fn target(&self, path: &str, query: &impl Serialize) -> Result<String, ClientError> {
+        let query = serde_urlencoded::to_string(query).map_err(|error| self.garbled(error))?;
+        Ok(format!("{path}?{query}"))
     }
 
     /// A request whose answer comes in one piece.
@@ -324,19 +361,6 @@ fn broken(socket: &Path, why: impl ToString) -> ClientError {
     }
 }
 
-/// Everything but the unreserved characters of RFC 3986, section 2.3.
-fn percent_encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -365,7 +389,14 @@ mod tests {
 
     #[test]
     fn a_query_carries_any_name() {
-        assert_eq!(percent_encode("web-1.a_b~"), "web-1.a_b~");
-        assert_eq!(percent_encode("a b&c=\u{e9}"), "a%20b%26c%3D%C3%A9");
+        let client = Client::new("/run/x.sock");
+        let options = TraceOptions {
+            service: Some("a b&c=\u{e9}/-._~".to_owned()),
+            limit: None,
+        };
+        assert_eq!(
+            client.target("/v1/trace", &options).unwrap(),
+            "/v1/trace?service=a+b%26c%3D%C3%A9%2F-._%7E"
+        );
     }
 }

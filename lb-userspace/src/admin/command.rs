@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Status;
+use super::{ExplainQuery, Explanation, FlowCursor, FlowPage, FlowsQuery, OverrideReport, Status};
+use crate::overrides::{Change, Target};
 
 /// A request to the controller.
 #[derive(Debug)]
@@ -16,6 +17,31 @@ pub enum Command {
     Status(oneshot::Sender<Status>),
     /// Read the configuration again and put it in force.
     Reload(oneshot::Sender<Result<ReloadReport, Refusal>>),
+    /// Drain, disable or weight a backend, or take that back.
+    Override {
+        /// Which backend.
+        target: Target,
+        /// What to change.
+        change: Change,
+        /// What became of it.
+        reply: oneshot::Sender<Result<OverrideReport, Refusal>>,
+    },
+    /// List some of the flows that are remembered.
+    Flows {
+        /// Which. Limits are the asker's.
+        query: FlowsQuery,
+        /// Where to go on; `None`: at the begin.
+        from: Option<FlowCursor>,
+        /// They, and where to go on.
+        reply: oneshot::Sender<Result<FlowPage, Refusal>>,
+    },
+    /// Where do a connection's packets go, and why?
+    Explain {
+        /// Which connection.
+        query: ExplainQuery,
+        /// The reasons.
+        reply: oneshot::Sender<Result<Explanation, Refusal>>,
+    },
     /// Trace packets until the receiver is dropped.
     Trace {
         /// Which, and how many.

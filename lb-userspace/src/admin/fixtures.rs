@@ -1,8 +1,8 @@
 //! A status as a daemon in the middle of its life would give it, for the tests of both ends.
 
 use super::status::{
-    Admin, Backend, Check, Config, DropCount, Drops, Health, Interface, LastReload, Neighbor,
-    Plans, SCHEMA, Service, Slots, Status, Verdicts,
+    Admin, Backend, Check, Config, DropCount, Drops, Flows, Health, Interface, LastReload,
+    Neighbor, Plans, SCHEMA, Service, Slots, Status, Verdicts,
 };
 
 /// When the fixture's daemon answered.
@@ -78,9 +78,19 @@ pub(crate) fn status() -> Status {
                     admin: Admin::Draining,
                     health: Health::None,
                     last_check: None,
+                    flows: Some(12),
+                    drained: Some(false),
                     ..backend("web-3", 13, 0)
                 },
             ],
+            tracking: "transition".to_owned(),
+            flows: Some(Flows {
+                entries: Some(14),
+                lookups: 4_000,
+                misses: 40,
+                inserts: 35,
+                refused: 2,
+            }),
         }],
         verdicts: Verdicts {
             tx: 13_050,
@@ -132,5 +142,8 @@ fn backend(name: &str, last_octet: u8, slots: u32) -> Backend {
             duration_ms: 1.23,
             reason: "connected".to_owned(),
         }),
+        configured_weight: None,
+        flows: None,
+        drained: None,
     }
 }

@@ -8,6 +8,9 @@
 //! |---|---|
 //! | `GET /v1/status` | [`Status`] |
 //! | `POST /v1/reload` | [`ReloadReport`] |
+//! | `POST /v1/override?service=&backend=&change=&weight=` | [`OverrideReport`]; `change` is `drain`, `undrain`, `disable`, `enable`, `weight`, `reset-weight` or `reset` |
+//! | `GET /v1/flows?service=&backend=&limit=&count=` | [`FlowList`] |
+//! | `GET /v1/explain?protocol=&source=&destination=` | [`Explanation`] |
 //! | `GET /v1/trace?service=&limit=` | lines of text, until the trace ends |
 //! | `GET /v1/version` | [`Version`] |
 //!
@@ -15,8 +18,11 @@
 
 pub mod client;
 pub mod command;
+pub mod explain;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod flows;
+mod overrides;
 mod places;
 mod routes;
 pub mod server;
@@ -33,6 +39,9 @@ use serde::{Deserialize, Serialize};
 
 pub use client::{Client, ClientError};
 pub use command::{Command, Refusal, RefusalKind, ReloadReport, TraceLine, TraceOptions};
+pub use explain::{ExplainQuery, Explanation};
+pub use flows::{FlowCursor, FlowList, FlowPage, FlowsQuery};
+pub use overrides::OverrideReport;
 pub use server::{BindError, Bound, bind, check, remove_stale};
 pub use status::Status;
 

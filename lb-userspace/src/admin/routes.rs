@@ -1,5 +1,7 @@
 //! The requests: each becomes a [`Command`], and the controller's answer becomes the response.
 
+mod flows;
+
 use std::{convert::Infallible, time::Duration};
 
 use axum::{
@@ -18,7 +20,8 @@ use tokio::{
 };
 
 use super::{
-    Command, Failure, Refusal, RefusalKind, ReloadReport, Status, TraceLine, TraceOptions, Version,
+    Command, ExplainQuery, Explanation, Failure, OverrideReport, Refusal, RefusalKind,
+    ReloadReport, Status, TraceLine, TraceOptions, Version, overrides::OverrideQuery,
 };
 
 /// Bytes of a request's body. No request has one that is read.
@@ -35,6 +38,9 @@ pub(super) fn router(commands: Commands) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/reload", post(reload))
+        .route("/v1/override", post(override_backend))
+        .route("/v1/flows", get(flows::list))
+        .route("/v1/explain", get(explain))
         .route("/v1/trace", get(trace))
         .route("/v1/version", get(async || Json(Version::current())))
         .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "there is no such request"))
@@ -57,12 +63,49 @@ async fn reload(State(commands): State<Commands>) -> Result<Json<ReloadReport>, 
     Ok(Json(report))
 }
 
+async fn override_backend(
+    State(commands): State<Commands>,
+    query: Result<Query<OverrideQuery>, QueryRejection>,
+) -> Result<Json<OverrideReport>, ApiError> {
+    let (target, change) = asked(query)?
+        .parse()
+        .map_err(|why| ApiError::new(StatusCode::BAD_REQUEST, why))?;
+    let report = ask(&commands, LONG_PATIENCE, |reply| Command::Override {
+        target,
+        change,
+        reply,
+    });
+    Ok(Json(report.await??))
+}
+
+async fn explain(
+    State(commands): State<Commands>,
+    query: Result<Query<ExplainQuery>, QueryRejection>,
+) -> Result<Json<Explanation>, ApiError> {
+    let query = asked(query)?;
+    let explanation = ask(&commands, LONG_PATIENCE, |reply| Command::Explain {
+        query,
+        reply,
+    });
+    Ok(Json(explanation.await??))
+}
+
+/// What a query asks for, if it makes sense.
+fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, ApiError> {
+    match query {
+        Ok(Query(asked)) => Ok(asked),
+        Err(rejection) => Err(ApiError::new(
+            StatusCode::BAD_REQUEST,
+            rejection.body_text(),
+        )),
+    }
+}
+
 async fn trace(
     State(commands): State<Commands>,
     options: Result<Query<TraceOptions>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    let Query(options) = options
-        .map_err(|rejection| ApiError::new(StatusCode::BAD_REQUEST, rejection.body_text()))?;
+    let options = asked(options)?;
     let limit = options.limit;
     if limit == Some(0) {
         return Err(ApiError::new(

@@ -113,8 +113,32 @@ pub struct Service {
     pub bytes: u64,
     /// Likewise.
     pub new_flows: u64,
-    /// In the configuration's order.
+    /// In the configuration's order, then those that left it and finish their connections, whose
+    /// name is their address.
     pub backends: Vec<Backend>,
+    /// Which connections are remembered: `transition`, `always` or `never`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tracking: String,
+    /// What became of the packets that looked for an entry; absent where none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flows: Option<Flows>,
+}
+
+/// A service's remembered flows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flows {
+    /// How many there are, at the last complete pass over them; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<u64>,
+    /// Packets that looked for one.
+    pub lookups: u64,
+    /// Those that found none.
+    pub misses: u64,
+    /// Entries made.
+    pub inserts: u64,
+    /// Entries that should have been made and were not: the table was full, or too many came at
+    /// once.
+    pub refused: u64,
 }
 
 /// A service's slots by their state.
@@ -155,6 +179,16 @@ pub struct Backend {
     pub new_flows: u64,
     /// The last health check that ended; `null` before the first, and where none is configured.
     pub last_check: Option<Check>,
+    /// The weight that the configuration gives it, where an administrator set another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configured_weight: Option<u16>,
+    /// How many of its flows are remembered; absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flows: Option<u64>,
+    /// Whether no slot names it and no flow of it is remembered, so that it can be switched off;
+    /// absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drained: Option<bool>,
 }
 
 /// A health check that ended.
@@ -292,6 +326,16 @@ impl Health {
             Self::Up => "up",
             Self::Down => "down",
             Self::None => "none",
+        }
+    }
+}
+
+impl From<model::Admin> for Admin {
+    fn from(admin: model::Admin) -> Self {
+        match admin {
+            model::Admin::Enabled => Self::Enabled,
+            model::Admin::Draining => Self::Draining,
+            model::Admin::Disabled => Self::Disabled,
         }
     }
 }

@@ -1,13 +1,18 @@
 //! The command line: a file a command. All but `run`, `check` and `detach` ask a running daemon
 //! through its admin socket.
 
+mod backend;
 mod check;
 mod detach;
+mod drained;
+mod explain;
+mod flows;
 mod logging;
 mod output;
 mod reload;
 mod run;
 mod status;
+mod table;
 mod trace;
 mod version;
 
@@ -28,7 +33,7 @@ const EXIT_CODES: &str = "Exit codes:
   0   done
   1   failed: the daemon is unreachable or a privilege is missing, too
   2   wrong usage
-  3   checked, and unhealthy or different
+  3   checked, and unhealthy or different; not done in time
   78  the configuration is not valid";
 
 /// Sluice, a layer-4 load balancer in XDP
@@ -73,6 +78,20 @@ enum Command {
     Status,
     /// Have the daemon read its configuration again; exit code 78: it is not valid, nothing changed
     Reload,
+    /// Give a backend no new connections and let it keep those it has; `undrain` takes that back
+    Drain(backend::Drain),
+    /// Take back `drain`
+    Undrain(backend::Named),
+    /// Treat a backend as dead, whatever its health check says; `enable` takes that back
+    Disable(backend::Named),
+    /// Take back `drain` and `disable`; with --reset the weight, too
+    Enable(backend::Enable),
+    /// Give a backend another weight than the configuration; --reset takes that back
+    Weight(backend::Weight),
+    /// List the connections that are remembered, or count them
+    Flows(flows::Flows),
+    /// Say where a connection's packets go and why; exit code 1: the program does otherwise
+    Explain(explain::Explain),
     /// Detach and remove what an instance without a daemon has left in the kernel
     Detach(detach::Detach),
     /// Print what becomes of packets, one a line, until Ctrl-C
@@ -106,6 +125,13 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args, &global),
         Command::Status => status::run(&global),
         Command::Reload => reload::run(&global),
+        Command::Drain(args) => backend::drain(&args, &global),
+        Command::Undrain(args) => backend::undrain(&args, &global),
+        Command::Disable(args) => backend::disable(&args, &global),
+        Command::Enable(args) => backend::enable(&args, &global),
+        Command::Weight(args) => backend::weight(&args, &global),
+        Command::Flows(args) => flows::run(args, &global),
+        Command::Explain(args) => explain::run(&args, &global),
         Command::Detach(args) => detach::run(&args, &global),
         Command::Trace(args) => trace::run(args, &global),
         Command::Version => version::run(&global),

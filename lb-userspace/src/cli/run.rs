@@ -1,8 +1,12 @@
 //! `sluice run`: the daemon.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
 
 use super::{DEFAULT_CONFIG, Exit, Global, logging, output};
@@ -63,7 +67,22 @@ pub(super) fn run(args: Run, global: Global) -> anyhow::Result<Exit> {
             output::complain(error);
             Ok(Exit::InvalidConfig)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(with_a_way_out(error)),
+    }
+}
+
+/// Who has no configuration yet is told how to begin.
+fn with_a_way_out(error: controller::Error) -> anyhow::Error {
+    match &error {
+        controller::Error::Config(config::Error::Read { path, source })
+            if path == Path::new(DEFAULT_CONFIG) && source.kind() == ErrorKind::NotFound =>
+        {
+            anyhow!(
+                "{error}; name another with --config, or begin without: `sluice run --interface NAME` \
+                 prints one"
+            )
+        }
+        _ => error.into(),
     }
 }
 
@@ -140,6 +159,25 @@ mod tests {
             None
         );
         assert_eq!(starter(&parsed("sluice run")), None);
+    }
+
+    #[test]
+    fn who_has_no_configuration_is_told_how_to_begin() {
+        let said = |path: &str, kind: ErrorKind| {
+            let (path, source) = (path.into(), kind.into());
+            let error = config::Error::Read { path, source };
+            with_a_way_out(error.into()).to_string()
+        };
+        let line = said(DEFAULT_CONFIG, ErrorKind::NotFound);
+        for word in [DEFAULT_CONFIG, "--config", "`sluice run --interface NAME`"] {
+            assert!(line.contains(word), "{word} in {line}");
+        }
+        for line in [
+            said(DEFAULT_CONFIG, ErrorKind::PermissionDenied),
+            said("other.toml", ErrorKind::NotFound),
+        ] {
+            assert!(!line.contains("--config"), "{line}");
+        }
     }
 
     #[test]

@@ -76,7 +76,7 @@ fn explain(message: &str, found: Option<&DeValue<'_>>) -> String {
 }
 
 /// The known word that `word` is most likely a slip of the finger for.
-pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let tolerated = (word.chars().count() / 3).max(1);
     known
         .iter()

@@ -76,6 +76,12 @@ pub(super) struct RawService {
     pub(super) forward: Field<String>,
     pub(super) scheduler: Field<String>,
     pub(super) table_size: Field<i64>,
+    pub(super) tracking: Field<String>,
+    pub(super) transition_window: Field<DurationText>,
+    pub(super) flow_idle: Field<DurationText>,
+    pub(super) on_death: Field<String>,
+    pub(super) drain_timeout: Field<DurationText>,
+    pub(super) slow_start: Field<DurationText>,
     #[serde(default)]
     pub(super) health: Vec<Section<RawHealth>>,
     #[serde(default)]

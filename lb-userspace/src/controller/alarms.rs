@@ -4,7 +4,7 @@
 use super::state::Controller;
 use crate::{
     admin::status::Neighbor,
-    model::{self, Health},
+    model::{self, Admin, Override},
     neighbor::State,
 };
 
@@ -47,7 +47,9 @@ impl Controller {
     /// and is no alarm.
     fn next_hop_alarm(&self, service: &model::Service, backend: &model::Backend) -> Option<String> {
         let view = self.views.get(&service.key(backend))?;
-        if !matches!(view.health, Health::Up | Health::Unchecked) || backend.weight == 0 {
+        let Override { admin, weight } = self.said_of(service, backend);
+        let unwanted = admin == Admin::Disabled || weight.unwrap_or(backend.weight) == 0;
+        if unwanted || !view.health.is_usable() {
             return None;
         }
         let consequence = match (

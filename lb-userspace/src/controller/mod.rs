@@ -4,7 +4,10 @@
 //! one plan, and the plan to the fewest writes. Nobody else writes maps.
 
 mod alarms;
+mod explain;
+mod flows;
 mod interfaces;
+mod overrides;
 mod reload;
 mod retired;
 mod startup;
@@ -23,7 +26,7 @@ use tokio::{
 
 pub use self::startup::Options;
 use self::state::Controller;
-use crate::{admin, config, dataplane, health, model::OnStop, neighbor, plan};
+use crate::{admin, config, dataplane, health, model::OnStop, neighbor, overrides as said, plan};
 
 /// Events handled before one plan is made of them all.
 const BATCH: usize = 4096;
@@ -80,6 +83,9 @@ pub enum Error {
         /// The instance.
         instance: String,
     },
+    /// What the operator said of backends cannot be read.
+    #[error(transparent)]
+    Overrides(#[from] said::Error),
     /// The data path refuses.
     #[error(transparent)]
     Dataplane(#[from] dataplane::Error),
@@ -247,6 +253,19 @@ impl Controller {
             }
             admin::Command::Reload(reply) => {
                 let _gone = reply.send(self.reload().await);
+            }
+            admin::Command::Override {
+                target,
+                change,
+                reply,
+            } => {
+                let _gone = reply.send(self.change_backend(&target, change));
+            }
+            admin::Command::Flows { query, from, reply } => {
+                let _gone = reply.send(self.flow_page(&query, from));
+            }
+            admin::Command::Explain { query, reply } => {
+                let _gone = reply.send(self.explain(&query));
             }
             admin::Command::Trace { options, reply } => {
                 let _gone = reply.send(self.start_trace(options));

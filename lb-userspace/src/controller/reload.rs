@@ -78,6 +78,8 @@ impl Controller {
             views: &self.views,
             overrides: &self.overrides,
             seed: &self.seed,
+            progress: plan::Progress::none(),
+            scope: plan::Scope::All,
         };
         plan::reconcile(&desired, &self.image)?;
         let links = neighbor::links().await?;

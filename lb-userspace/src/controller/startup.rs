@@ -20,6 +20,7 @@ use crate::{
     health,
     model::{Interface, XdpMode},
     neighbor,
+    overrides::Overrides,
     plan::{self, Seed},
 };
 
@@ -63,6 +64,7 @@ pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Resu
         log::warn!("{warning}");
     }
     let model = loaded.model;
+    let said = Overrides::load(&model.daemon.state_dir)?;
     dataplane::check_host()?;
     let devices = interfaces::find(&model.interfaces, &neighbor::links().await?)?;
 
@@ -90,7 +92,8 @@ pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Resu
         started: Instant::now(),
         seed,
         views: BTreeMap::new(),
-        overrides: BTreeMap::new(),
+        overrides: said.resolve(&model),
+        said,
         checks: BTreeMap::new(),
         next_hops: BTreeMap::new(),
         silent: BTreeSet::new(),
@@ -102,6 +105,7 @@ pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Resu
         punts: None,
         retired: Retired::default(),
         written: Written::default(),
+        remembered: None,
         trouble: None,
         trace_end,
         model,

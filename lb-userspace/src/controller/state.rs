@@ -10,13 +10,17 @@ use std::{
 use lb_common::abi::backend::NextHop;
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::{Error, interfaces::Watched, retired::Retired, startup::Options, written::Written};
+use super::{
+    Error, flows::Remembered, interfaces::Watched, retired::Retired, startup::Options,
+    written::Written,
+};
 use crate::{
     config,
     dataplane::{self, Dataplane},
     health,
     model::{BackendKey, Forward, Health, Model, OnStop, Override},
     neighbor,
+    overrides::Overrides,
     plan::{self, Desired, Image, Seed, View},
 };
 
@@ -34,7 +38,9 @@ pub(super) struct Controller {
     pub(super) seed: Seed,
     /// What is known of each configured backend.
     pub(super) views: BTreeMap<BackendKey, View>,
-    /// What the operator said of backends.
+    /// What the operator said of backends, by name.
+    pub(super) said: Overrides,
+    /// The same of those that are configured.
     pub(super) overrides: BTreeMap<BackendKey, Override>,
     /// Each backend's last health check.
     pub(super) checks: BTreeMap<BackendKey, health::LastCheck>,
@@ -52,6 +58,8 @@ pub(super) struct Controller {
     pub(super) punts: Option<JoinHandle<()>>,
     pub(super) retired: Retired,
     pub(super) written: Written,
+    /// How many flows are remembered, once they were counted.
+    pub(super) remembered: Option<Remembered>,
     /// Why the maps are not as they should be, if they are not.
     pub(super) trouble: Option<String>,
     pub(super) trace_end: mpsc::Sender<()>,
@@ -140,6 +148,8 @@ impl Controller {
             views: &self.views,
             overrides: &self.overrides,
             seed: &self.seed,
+            progress: plan::Progress::none(),
+            scope: plan::Scope::All,
         };
         let plan = plan::reconcile(&desired, &self.image)?;
         if !plan.is_empty() {
@@ -194,6 +204,7 @@ impl Controller {
 
     /// Tells health checks and resolver what the model asks for.
     pub(super) fn watch(&mut self) {
+        self.overrides = self.said.resolve(&self.model);
         let mut targets = BTreeMap::new();
         let mut addresses = BTreeSet::new();
         let mut views = BTreeMap::new();

@@ -11,13 +11,13 @@ use lb_common::abi::{
 use super::state::{Controller, LastReload};
 use crate::{
     admin::status::{
-        Admin, Backend, Check, Config, DropCount, Drops, Interface, LastReload as ReloadStatus,
-        Neighbor, SCHEMA, Service, Slots, Status, Verdicts, rfc3339,
+        Admin, Backend, Check, Config, DropCount, Drops, Health, Interface,
+        LastReload as ReloadStatus, Neighbor, SCHEMA, Service, Slots, Status, Verdicts, rfc3339,
     },
     health::LastCheck,
-    model::{self, Forward},
+    model::{self, Forward, Override},
     neighbor::{AttachMode, State},
-    plan::{BackendIndex, BackendStatus, SlotCounts},
+    plan::{BackendIndex, BackendStatus, Endpoint, SlotCounts},
 };
 
 impl Controller {
@@ -46,7 +46,12 @@ impl Controller {
             services,
             verdicts: self.verdicts(),
             drops: self.drops(),
-            warnings: self.warnings.iter().map(ToString::to_string).collect(),
+            warnings: self
+                .warnings
+                .iter()
+                .map(ToString::to_string)
+                .chain(self.absent_overrides())
+                .collect(),
             alarms: self.alarms(),
             features: self.features(),
             plans: self.written.so_far(),
@@ -88,16 +93,30 @@ impl Controller {
 
     fn service(&self, service: &model::Service) -> Service {
         let held = self.image.status(service);
-        let backends: Vec<_> = service
+        let named = held.as_ref().map(|held| self.image.named(&held.record));
+        let mut backends: Vec<_> = service
             .backends
             .iter()
             .map(|backend| {
                 let held = held
                     .as_ref()
                     .and_then(|held| held.backends.get(&backend.into()));
-                self.backend(service, backend, held)
+                let named = named.as_ref();
+                let named = held
+                    .zip(named)
+                    .is_some_and(|(held, named)| named.contains(&held.local));
+                self.backend(service, backend, held, named)
             })
             .collect();
+        if let (Some(held), Some(named)) = (&held, &named) {
+            let leaving = held.backends.iter().filter(|(endpoint, _)| {
+                let mut configured = service.backends.iter();
+                !configured.any(|backend| Endpoint::from(backend) == **endpoint)
+            });
+            backends.extend(leaving.map(|(endpoint, leaving)| {
+                self.leaving(service, *endpoint, leaving, named.contains(&leaving.local))
+            }));
+        }
         let retired = held
             .as_ref()
             .map(|held| self.retired.of(held.id))
@@ -126,6 +145,8 @@ impl Controller {
             bytes: sum(retired.bytes, |b| b.bytes),
             new_flows: sum(retired.new_flows, |b| b.new_flows),
             backends,
+            tracking: service.connections.tracking.to_string(),
+            flows: self.flow_figures(service, held.as_ref()),
         }
     }
 
@@ -134,22 +155,29 @@ impl Controller {
         service: &model::Service,
         backend: &model::Backend,
         held: Option<&BackendStatus>,
+        named: bool,
     ) -> Backend {
         let key = service.key(backend);
         let view = self.views.get(&key).copied().unwrap_or_default();
         let counted = held
             .map(|held| self.counted(held.index))
             .unwrap_or_default();
-        let usable = view.health.is_usable() && view.next_hop.is_some();
+        let remembered = self.flows_of(service, held);
+        let Override { admin, weight: set } = self.said_of(service, backend);
+        let weight = set.unwrap_or(backend.weight);
         Backend {
             name: backend.name.to_string(),
             address: backend.to_string(),
-            weight: backend.weight,
-            effective_weight: if usable { backend.weight } else { 0 },
-            admin: if backend.weight == 0 {
-                Admin::Draining
+            weight,
+            effective_weight: if self.takes_new(service, backend) {
+                weight
             } else {
-                Admin::Enabled
+                0
+            },
+            // A weight of 0 is the same by another name.
+            admin: match admin {
+                model::Admin::Enabled if weight == 0 => Admin::Draining,
+                admin => admin.into(),
             },
             health: view.health.into(),
             neighbor: self.neighbor(backend, view.next_hop.is_some()),
@@ -158,6 +186,43 @@ impl Controller {
             bytes: counted.bytes,
             new_flows: counted.new_flows,
             last_check: self.checks.get(&key).map(check),
+            configured_weight: set.map(|_| backend.weight),
+            flows: remembered,
+            drained: is_drained(named, remembered),
+        }
+    }
+
+    /// A backend that is no longer configured and finishes its connections. Its name is gone.
+    fn leaving(
+        &self,
+        service: &model::Service,
+        endpoint: Endpoint,
+        held: &BackendStatus,
+        named: bool,
+    ) -> Backend {
+        let address = endpoint.to_string();
+        let counted = self.counted(held.index);
+        let remembered = self.flows_of(service, Some(held));
+        Backend {
+            name: address.clone(),
+            address,
+            weight: 0,
+            effective_weight: 0,
+            admin: Admin::Draining,
+            health: Health::None,
+            neighbor: if held.next_hop.is_resolved() {
+                Neighbor::Resolved
+            } else {
+                Neighbor::Unresolved
+            },
+            slots: held.slots,
+            packets: counted.packets,
+            bytes: counted.bytes,
+            new_flows: counted.new_flows,
+            last_check: None,
+            configured_weight: None,
+            flows: remembered,
+            drained: is_drained(named, remembered),
         }
     }
 
@@ -250,6 +315,15 @@ impl Controller {
                 .is_ok_and(|value| value.trim() == "0")
         });
         names
+    }
+}
+
+/// Whether a backend can be switched off, where that is known.
+fn is_drained(named: bool, flows: Option<u64>) -> Option<bool> {
+    if named {
+        Some(false)
+    } else {
+        flows.map(|flows| flows == 0)
     }
 }
 

@@ -35,8 +35,7 @@ pub enum Error {
     },
     /// Another daemon of the instance runs.
     #[error(
-        "another daemon controls instance `{instance}`; stop it first, or give this one another \
-         instance"
+        "a daemon controls instance `{instance}` already; stop it first, or use another instance"
     )]
     InstanceBusy {
         /// The instance.

@@ -32,6 +32,19 @@ pub enum Table {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor(u32);
 
+impl Cursor {
+    /// To go on from what [`Self::raw`] gave.
+    pub const fn from_raw(bucket: u32) -> Self {
+        Self(bucket)
+    }
+
+    /// For keeping it where this type is not known.
+    pub const fn raw(self) -> u32 {
+        let Self(bucket) = self;
+        bucket
+    }
+}
+
 /// Some entries of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
@@ -91,6 +104,18 @@ impl Dataplane {
                 }
                 Err(error) => return Err(in_map(table.name())(MapError::IoError(error))),
             }
+        }
+    }
+
+    /// One flow's entry, if there is one.
+    ///
+    /// # Errors
+    /// The map's.
+    pub fn flow(&self, table: Table, key: &FlowKeyV4) -> Result<Option<FlowEntry>, Error> {
+        match calls::lookup(self.flows.table(table), key) {
+            Ok(entry) => Ok(Some(entry)),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            Err(error) => Err(in_map(table.name())(MapError::IoError(error))),
         }
     }
 

@@ -8,7 +8,7 @@
 //! Whoever adopts waits for a barrier before the first plan: the dead daemon's last writes may have
 //! had none.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, iter};
 
 use lb_common::abi::{
     backend::Backend,
@@ -69,7 +69,7 @@ pub enum AdoptError {
         /// What the map has.
         entries: usize,
     },
-    /// Two services share slots or backends.
+    /// Two services, or two ranges of one, share slots or backends.
     #[error("services {0} and {1} share {map}", first.0, second.0)]
     Shared {
         /// Slots or backends.
@@ -88,13 +88,16 @@ impl Image {
         if let Some(service) = maps.vips.values().find(|id| !records.contains_key(id)) {
             return Err(AdoptError::VipWithoutService { service: *service });
         }
-        let slots = in_range(&records, "slots", maps.slots.len(), u32::MAX, Range::slots)?;
+        let slots = in_range(&records, "slots", maps.slots.len(), u32::MAX, |record| {
+            let old = Some(Range::old_slots(record)).filter(|old| old.count > 0);
+            iter::once(Range::slots(record)).chain(old).collect()
+        })?;
         in_range(
             &records,
             "backends",
             maps.backends.len(),
             u32::from(MAX_LOCAL_BACKEND),
-            Range::backends,
+            |record| vec![Range::backends(record)],
         )?;
         Ok(Self {
             vips: maps.vips,
@@ -146,27 +149,30 @@ fn find_record(records: &[ServiceRecord], reference: ServiceRef) -> Option<Found
     })
 }
 
-/// Checks one kind of range of all records; gives the end of the last one.
+/// Checks one kind of ranges of all records; gives the end of the last one.
 fn in_range(
     records: &BTreeMap<ServiceId, Found>,
     map: &'static str,
     entries: usize,
     most: u32,
-    range_of: fn(&ServiceRecord) -> Range,
+    ranges_of: fn(&ServiceRecord) -> Vec<Range>,
 ) -> Result<usize, AdoptError> {
     let mut ranges = BTreeMap::new();
-    for (id, found) in records {
-        let range = range_of(&found.record);
+    let all = records.iter().flat_map(|(id, found)| {
+        let ranges = ranges_of(&found.record);
+        ranges.into_iter().map(move |range| (*id, range))
+    });
+    for (id, range) in all {
         if range.count == 0 || range.count > most || range.end() > entries as u64 {
             return Err(AdoptError::OutOfRange {
-                service: *id,
+                service: id,
                 map,
                 range,
                 entries,
             });
         }
-        if let Some(first) = ranges.insert(range, *id) {
-            return Err(shared(map, first, *id));
+        if let Some(first) = ranges.insert(range, id) {
+            return Err(shared(map, first, id));
         }
     }
     for ((range, first), (next, second)) in ranges.iter().zip(ranges.iter().skip(1)) {

@@ -17,62 +17,72 @@ use super::{
 /// The fewest entries in a service's range of backends, so that adding a few needs no new range.
 const MIN_BACKENDS: u32 = 8;
 
-/// What is taken, of every map that is divided among services.
+/// What is taken, of every map that is divided among services. Found out when first asked: most plans
+/// need no room.
 #[derive(Debug)]
-pub(super) struct Space {
+pub(super) struct Space<'a> {
     capacity: Capacity,
+    image: &'a Image,
+    found: Option<Found>,
+}
+
+#[derive(Debug)]
+struct Found {
     backends: Taken,
     slots: Taken,
     records: BTreeSet<RecordIndex>,
     services: BTreeSet<ServiceId>,
 }
 
-impl Space {
-    pub(super) fn of(image: &Image, capacity: Capacity) -> Self {
-        let records = image.records();
-        let in_use = image.backends_in_use().map(|(index, _)| Range {
-            first: index.0,
-            count: 1,
-        });
+impl<'a> Space<'a> {
+    pub(super) fn of(image: &'a Image, capacity: Capacity) -> Self {
         Self {
             capacity,
-            backends: Taken::new(records.values().map(Range::backends).chain(in_use)),
-            slots: Taken::new(records.values().map(Range::slots)),
-            records: records.keys().copied().collect(),
-            services: image.ids_in_use().collect(),
+            image,
+            found: None,
         }
+    }
+
+    fn found(&mut self) -> &mut Found {
+        let image = self.image;
+        self.found.get_or_insert_with(|| Found::of(image))
     }
 
     /// A service id that nothing names.
     pub(super) fn service(&mut self) -> Option<ServiceId> {
-        let id = (0..self.capacity.services)
+        let services = self.capacity.services;
+        let found = self.found();
+        let id = (0..services)
             .map(ServiceId)
-            .find(|id| !self.services.contains(id))?;
-        self.services.insert(id);
+            .find(|id| !found.services.contains(id))?;
+        found.services.insert(id);
         Some(id)
     }
 
     /// A record that nothing names.
     pub(super) fn record(&mut self) -> Option<RecordIndex> {
-        let index = (0..self.capacity.records)
+        let records = self.capacity.records;
+        let found = self.found();
+        let index = (0..records)
             .map(RecordIndex)
-            .find(|index| !self.records.contains(index))?;
-        self.records.insert(index);
+            .find(|index| !found.records.contains(index))?;
+        found.records.insert(index);
         Some(index)
     }
 
     /// A range for a table of `size` slots, from the start of a row on: services share no row.
     pub(super) fn slots(&mut self, size: u32) -> Option<Range> {
-        self.slots
-            .first_fit(size, SLOTS_PER_ROW, self.capacity.slots)
+        let limit = self.capacity.slots;
+        self.found().slots.first_fit(size, SLOTS_PER_ROW, limit)
     }
 
     /// A range for `needed` backends, with room to spare if there is any.
     pub(super) fn backends(&mut self, needed: u32) -> Option<Range> {
         let limit = self.capacity.backends;
-        self.backends
+        let backends = &mut self.found().backends;
+        backends
             .first_fit(roomy(needed), 1, limit)
-            .or_else(|| self.backends.first_fit(needed, 1, limit))
+            .or_else(|| backends.first_fit(needed, 1, limit))
     }
 
     /// The same range, made longer so that it holds `needed` backends, where what follows is free.
@@ -82,12 +92,31 @@ impl Space {
             first: range.first.checked_add(range.count)?,
             count: count.checked_sub(range.count)?,
         };
-        (more.end() <= u64::from(self.capacity.backends) && self.backends.is_free(more)).then(
-            || {
-                self.backends.take(more);
-                Range { count, ..range }
-            },
-        )
+        let limit = u64::from(self.capacity.backends);
+        let backends = &mut self.found().backends;
+        (more.end() <= limit && backends.is_free(more)).then(|| {
+            backends.take(more);
+            Range { count, ..range }
+        })
+    }
+}
+
+impl Found {
+    fn of(image: &Image) -> Self {
+        let records = image.records();
+        let in_use = image.backends_in_use().map(|(index, _)| Range {
+            first: index.0,
+            count: 1,
+        });
+        let slots = records
+            .values()
+            .flat_map(|record| [Range::slots(record), Range::old_slots(record)]);
+        Self {
+            backends: Taken::new(records.values().map(Range::backends).chain(in_use)),
+            slots: Taken::new(slots),
+            records: records.keys().copied().collect(),
+            services: image.ids_in_use().collect(),
+        }
     }
 }
 

@@ -6,11 +6,11 @@ use lb_common::abi::service::ServiceId;
 
 use super::{
     alloc::Space,
-    desired::vip_key,
+    desired::{Desired, vip_key},
     errors::{Limit, PlanError},
     image::Image,
 };
-use crate::model::{Model, Service};
+use crate::model::Service;
 
 /// A service and its id.
 #[derive(Clone, Copy, Debug)]
@@ -19,23 +19,28 @@ pub(super) struct Claim<'a> {
     pub(super) id: ServiceId,
 }
 
-/// Claims an id for every service, in the model's order. Where services were split or merged, the
-/// first that claims an id has it.
+/// Claims an id for every service that is looked at, in the model's order. Where services were split or
+/// merged, the first that claims an id has it.
 pub(super) fn claim<'a>(
-    model: &'a Model,
+    desired: &Desired<'a>,
     image: &Image,
-    space: &mut Space,
+    space: &mut Space<'_>,
 ) -> Result<Vec<Claim<'a>>, PlanError> {
+    let model = desired.model;
+    let services: Vec<&Service> = model
+        .services
+        .iter()
+        .filter(|service| desired.scope.includes(service))
+        .collect();
     let mut claimed = BTreeSet::new();
-    let mut found = Vec::with_capacity(model.services.len());
-    for service in &model.services {
+    let mut found = Vec::with_capacity(services.len());
+    for service in &services {
         let id = published(service, image, &claimed)?;
         claimed.extend(id);
         found.push(id);
     }
-    model
-        .services
-        .iter()
+    services
+        .into_iter()
         .zip(found)
         .map(|(service, found)| {
             let id = found

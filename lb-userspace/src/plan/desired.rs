@@ -1,10 +1,14 @@
 //! What is wanted: the model, and what is known of its backends.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use lb_common::{abi::backend::NextHop, abi::vip::VipKeyV4, endian::Be16};
 
-use super::{errors::PlanError, seed::Seed};
+use super::{errors::PlanError, progress::Progress, seed::Seed};
 use crate::model::{BackendKey, Health, Listener, Model, Override, Service};
 
 /// The desired state.
@@ -18,6 +22,21 @@ pub struct Desired<'a> {
     pub overrides: &'a BTreeMap<BackendKey, Override>,
     /// Keys the tables.
     pub seed: &'a Seed,
+    /// What time has brought.
+    pub progress: &'a Progress,
+    /// What of all this may have changed.
+    pub scope: Scope<'a>,
+}
+
+/// What a plan looks at.
+#[derive(Clone, Copy, Debug)]
+pub enum Scope<'a> {
+    /// Everything.
+    All,
+    /// The services of these names: a plan over everything was carried out whole, and since then
+    /// nothing has changed but these services' views, overrides, progress, weights and settings of
+    /// connections. What this costs does not depend on the other services.
+    Services(&'a BTreeSet<Arc<str>>),
 }
 
 /// What is known of a backend.
@@ -39,6 +58,24 @@ impl View {
 impl Desired<'_> {
     pub(super) fn view(&self, key: &BackendKey) -> View {
         self.views.get(key).copied().unwrap_or_default()
+    }
+
+    pub(super) fn override_of(&self, key: &BackendKey) -> Override {
+        self.overrides.get(key).copied().unwrap_or_default()
+    }
+}
+
+impl Scope<'_> {
+    /// Whether a service is looked at.
+    pub fn includes(&self, service: &Service) -> bool {
+        match self {
+            Self::All => true,
+            Self::Services(names) => names.contains(&service.name),
+        }
+    }
+
+    pub(super) const fn is_all(&self) -> bool {
+        matches!(self, Self::All)
     }
 }
 

@@ -1,10 +1,10 @@
 //! A service's part of a plan: its table and its record.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use lb_common::abi::{
     service::{ServiceId, ServiceRecord, ServiceRef, forward, hash, tracking},
-    slot::Slot,
+    slot::{LocalBackend, Slot},
 };
 
 use super::{
@@ -15,12 +15,13 @@ use super::{
     errors::{Limit, PlanError},
     image::{Held, Image},
     index::{BackendIndex, Range, RecordIndex, SlotIndex},
-    maglev,
-    seating::Seating,
+    progress::ServiceProgress,
+    seating::{Admission, Seating},
     stages::Stages,
+    table::{InMotion, Owners},
     writes::Write,
 };
-use crate::model::{Forward, Service};
+use crate::model::{Forward, Service, Tracking};
 
 /// What a service will be.
 #[derive(Debug)]
@@ -28,13 +29,28 @@ pub(super) struct Draft<'a> {
     claim: Claim<'a>,
     held: Option<Held<'a>>,
     pub(super) seating: Seating<'a>,
+    progress: &'a ServiceProgress,
     /// Where the table is, and whether it has been there.
     slots: Range,
     table_is_new: bool,
+    /// Slots of the table in force whose dead owner has lost its claim; as long as the table.
+    disowned: Vec<Slot>,
     table: Vec<Slot>,
+    /// The range that is left, and what it will hold.
+    old_slots: Range,
+    old_table: Vec<Slot>,
     /// The record in force at the end.
     record_index: RecordIndex,
     record: ServiceRecord,
+}
+
+/// Where a service's tables will be.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    slots: Range,
+    is_new: bool,
+    /// The range that is left; of count 0: none.
+    old: Range,
 }
 
 impl<'a> Draft<'a> {
@@ -42,7 +58,8 @@ impl<'a> Draft<'a> {
         desired: &Desired<'a>,
         claim: Claim<'a>,
         image: &'a Image,
-        space: &mut Space,
+        space: &mut Space<'_>,
+        is_wanted: impl Fn(Endpoint) -> bool,
     ) -> Result<Self, PlanError> {
         let Claim { service, id } = claim;
         let full = |what, needed, limit, have| PlanError::Full {
@@ -55,17 +72,27 @@ impl<'a> Draft<'a> {
         let limits = &desired.model.limits;
         let held = image.service(id);
         let record = held.as_ref().map(|held| &held.record);
-        let seating = Seating::new(desired, claim, record, image, space)?;
+        let seating = Seating::new(desired, claim, record, image, space, is_wanted)?;
+        let progress = desired.progress.of(id);
 
-        let size = service.table_size;
-        let in_place = held.filter(|held| held.record.slots_count == size);
-        let slots = in_place
-            .map(|held| Range::slots(&held.record))
-            .or_else(|| space.slots(size))
-            .ok_or_else(|| full("slots", size, Limit::Slots, limits.slots))?;
-        let table = table(desired, &seating, size, in_place.map(|held| held.slots));
+        let place = place(service, held.as_ref(), progress, space)
+            .ok_or_else(|| full("slots", service.table_size, Limit::Slots, limits.slots))?;
+        let owners = Owners::of(&seating, place.slots.count, desired.seed.table);
+        let motion = InMotion {
+            seating: &seating,
+            progress,
+            tracking: service.connections.tracking,
+            resizing: place.old.count > 0,
+        };
+        let current = held.filter(|_| !place.is_new).map(|held| held.slots);
+        let disowned = current.map_or_else(Vec::new, |current| motion.disown(current));
+        let table = match current {
+            Some(_) => motion.next(&disowned, &owners),
+            None => motion.fresh(place.slots.count, &owners),
+        };
+        let old_table = motion.old(place.old_in(held.as_ref()));
 
-        let record = new_record(service, id, slots, seating.range);
+        let record = new_record(service, id, place, seating.range);
         let record_index = held
             .filter(|held| held.record == record)
             .map(|held| held.record_index)
@@ -75,9 +102,13 @@ impl<'a> Draft<'a> {
             claim,
             held,
             seating,
-            slots,
-            table_is_new: in_place.is_none(),
+            progress,
+            slots: place.slots,
+            table_is_new: place.is_new,
+            disowned,
             table,
+            old_slots: place.old,
+            old_table,
             record_index,
             record,
         })
@@ -90,6 +121,11 @@ impl<'a> Draft<'a> {
     /// The record in force at the end.
     pub(super) fn record_index(&self) -> RecordIndex {
         self.record_index
+    }
+
+    /// The record in force before.
+    pub(super) fn held(&self) -> Option<Held<'a>> {
+        self.held
     }
 
     /// The entries in use at the end.
@@ -106,26 +142,69 @@ impl<'a> Draft<'a> {
     /// Plans entries, table and record. A service that must wait has replies that get another value,
     /// or slots that wait: its new backends are reached late.
     pub(super) fn write(&self, must_wait: bool, stages: &mut Stages) {
+        let slots_stay = !self.table_is_new || self.old_slots.count > 0;
+        let beginning = self.beginning();
+        let admission = Admission {
+            beginning: beginning.as_ref(),
+            progress: self.progress,
+        };
         self.seating
-            .write(self.claim.id, !self.table_is_new, stages);
+            .write(self.claim.id, slots_stay, must_wait, admission, stages);
         if self.record_changes() {
             self.write_record(must_wait, stages);
         }
+        let first = SlotIndex(self.slots.first);
         match self.held {
             Some(held) if !self.table_is_new => {
-                let moves = moves(SlotIndex(self.slots.first), held.slots, &self.table);
-                stages.slots_moved += moves.iter().map(slots_in).sum::<usize>();
-                stages.reach_when(must_wait).moves.extend(moves);
+                stages
+                    .disowned
+                    .extend(moves(first, held.slots, &self.disowned));
+                let table = &self.table;
+                stages.slots_moved += (held.slots.iter().zip(table))
+                    .filter(|(before, after)| before.current() != after.current())
+                    .count();
+                stages
+                    .reach_when(must_wait)
+                    .moves
+                    .extend(moves(first, &self.disowned, table));
             }
             _ => stages.tables.push(Write::Slots {
-                first: SlotIndex(self.slots.first),
+                first,
                 slots: self.table.clone(),
             }),
+        }
+        if let Some(held) = self.held {
+            self.write_old_table(held, stages);
+        }
+    }
+
+    /// Old slots lose a dead owner's claim before it can come back, and let go of those who are gone
+    /// when no packet takes them for slots in force any more.
+    fn write_old_table(&self, held: Held<'_>, stages: &mut Stages) {
+        let first = SlotIndex(self.old_slots.first);
+        if self.table_is_new {
+            let old = moves(first, held.slots, &self.old_table);
+            stages.old_slots.extend(old);
+        } else {
+            stages
+                .disowned
+                .extend(moves(first, held.old_slots, &self.old_table));
         }
     }
 
     fn record_changes(&self) -> bool {
         self.held.map(|held| held.record_index) != Some(self.record_index)
+    }
+
+    /// Where backends start slowly: who gets new flows by the table to come and none by the one in force.
+    fn beginning(&self) -> Option<BTreeSet<LocalBackend>> {
+        let connections = &self.claim.service.connections;
+        let slow = !connections.slow_start.is_zero() && connections.tracking != Tracking::Never;
+        let held = self.held.filter(|_| slow)?;
+        let serving = |slots: &[Slot]| -> BTreeSet<LocalBackend> {
+            slots.iter().map(|slot| slot.current()).collect()
+        };
+        Some(&serving(&self.table) - &serving(held.slots))
     }
 
     /// A new table names new backends, so it is published when they may be reached; a new range of
@@ -143,10 +222,67 @@ impl<'a> Draft<'a> {
     }
 }
 
-fn new_record(service: &Service, id: ServiceId, slots: Range, backends: Range) -> ServiceRecord {
+impl Place {
+    /// The slots that the old range holds now.
+    fn old_in<'a>(&self, held: Option<&Held<'a>>) -> &'a [Slot] {
+        match held {
+            Some(held) if self.old.count > 0 && self.is_new => held.slots,
+            Some(held) if self.old.count > 0 => held.old_slots,
+            _ => &[],
+        }
+    }
+}
+
+/// Where the tables go. A table of another size takes the place of the one in force, which is looked
+/// at until the resize is over; the next change of size waits for that. A service that is never
+/// tracked just takes the new one.
+fn place(
+    service: &Service,
+    held: Option<&Held<'_>>,
+    progress: &ServiceProgress,
+    space: &mut Space<'_>,
+) -> Option<Place> {
+    let size = service.table_size;
+    let none = Range::default();
+    let new = |space: &mut Space<'_>, old| {
+        Some(Place {
+            slots: space.slots(size)?,
+            is_new: true,
+            old,
+        })
+    };
+    let Some(held) = held else {
+        return new(space, none);
+    };
+    let (slots, old) = (Range::slots(&held.record), Range::old_slots(&held.record));
+    let tracked = service.connections.tracking != Tracking::Never;
+    let stays = |old| {
+        Some(Place {
+            slots,
+            is_new: false,
+            old,
+        })
+    };
+    if tracked && old.count > 0 && !progress.resized {
+        stays(old)
+    } else if slots.count == size {
+        stays(none)
+    } else {
+        new(space, if tracked { slots } else { none })
+    }
+}
+
+fn new_record(service: &Service, id: ServiceId, place: Place, backends: Range) -> ServiceRecord {
+    let Place {
+        slots,
+        is_new: _,
+        old,
+    } = place;
     ServiceRecord {
         slots_first: slots.first,
         slots_count: slots.count,
+        old_slots_first: old.first,
+        old_slots_count: old.count,
         backends_first: backends.first,
         backends_count: backends.count,
         service: id,
@@ -154,49 +290,14 @@ fn new_record(service: &Service, id: ServiceId, slots: Range, backends: Range) -
             Forward::Dnat => forward::DNAT,
             Forward::Dsr => forward::DSR,
         },
-        tracking: tracking::TRANSITION,
+        tracking: match service.connections.tracking {
+            Tracking::Transition => tracking::TRANSITION,
+            Tracking::Always => tracking::ALWAYS,
+            Tracking::Never => tracking::NEVER,
+        },
         hash: hash::FIVE_TUPLE,
         ..ServiceRecord::default()
     }
-}
-
-/// The table that is wanted. With no backend eligible nothing moves, but slots let go of backends that
-/// leave; the dead flags do the dropping.
-fn table(
-    desired: &Desired<'_>,
-    seating: &Seating<'_>,
-    size: u32,
-    current: Option<&[Slot]>,
-) -> Vec<Slot> {
-    let eligible = seating.eligible();
-    if eligible.is_empty() {
-        return match current {
-            Some(current) => resting(current, seating),
-            None => vec![Slot::UNSET; size as usize],
-        };
-    }
-    let weights: BTreeMap<Endpoint, u16> = eligible
-        .iter()
-        .map(|(endpoint, seat)| (*endpoint, seat.backend.weight))
-        .collect();
-    let owners: Vec<Slot> = eligible
-        .values()
-        .map(|seat| Slot::stable(seat.local))
-        .collect();
-    maglev::table(&weights, size, desired.seed.table)
-        .into_iter()
-        .map(|position| owners[position as usize])
-        .collect()
-}
-
-/// The slots as they are, but for those whose backend does not stay.
-fn resting(current: &[Slot], seating: &Seating<'_>) -> Vec<Slot> {
-    let staying = seating.staying();
-    current
-        .iter()
-        .map(|slot| Some(slot.current()).filter(|local| staying.contains(local)))
-        .map(|local| local.map_or(Slot::UNSET, Slot::stable))
-        .collect()
 }
 
 /// The slots that differ, in runs.
@@ -218,13 +319,6 @@ fn moves(first: SlotIndex, current: &[Slot], wanted: &[Slot]) -> Vec<Write> {
         open = true;
     }
     runs
-}
-
-fn slots_in(write: &Write) -> usize {
-    match write {
-        Write::Slots { slots, .. } => slots.len(),
-        _ => 0,
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Where a backend is: what identifies it inside its service.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 use lb_common::{
     abi::backend::Backend as Entry,
@@ -55,6 +58,15 @@ impl Endpoint {
     /// The port as an entry holds it: 0 keeps the listener's.
     pub(super) fn port_word(self) -> Be16 {
         Be16::new(self.port.unwrap_or(0))
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => SocketAddr::new(self.address, port).fmt(f),
+            None => self.address.fmt(f),
+        }
     }
 }
 

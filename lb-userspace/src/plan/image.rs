@@ -41,6 +41,8 @@ pub struct Held<'a> {
     pub record: ServiceRecord,
     /// Its table.
     pub slots: &'a [Slot],
+    /// The table that it leaves; empty where it leaves none.
+    pub old_slots: &'a [Slot],
 }
 
 impl Image {
@@ -103,6 +105,7 @@ impl Image {
             record_index,
             record,
             slots: self.slots_in(Range::slots(&record))?,
+            old_slots: self.slots_in(Range::old_slots(&record))?,
         })
     }
 
@@ -119,6 +122,18 @@ impl Image {
             .map(|(index, entry)| (*index, entry))
     }
 
+    /// The same within a range of entries.
+    pub(super) fn backends_in(
+        &self,
+        range: Range,
+    ) -> impl Iterator<Item = (BackendIndex, &Backend)> {
+        let end = u32::try_from(range.end()).unwrap_or(u32::MAX);
+        self.backends
+            .range(BackendIndex(range.first)..BackendIndex(end))
+            .filter(|(_, entry)| BackendState(entry.state).is_in_use())
+            .map(|(index, entry)| (*index, entry))
+    }
+
     pub(super) fn records(&self) -> &BTreeMap<RecordIndex, ServiceRecord> {
         &self.records
     }
@@ -129,6 +144,9 @@ impl Image {
     }
 
     fn slots_in(&self, range: Range) -> Option<&[Slot]> {
+        if range.count == 0 {
+            return Some(&[]);
+        }
         let end = usize::try_from(range.end()).ok()?;
         self.slots.get(range.first as usize..end)
     }
@@ -140,6 +158,7 @@ impl Image {
         }
         self.records.insert(index, *record);
         self.reach(Range::slots(record).end());
+        self.reach(Range::old_slots(record).end());
     }
 
     fn apply_slots(&mut self, first: SlotIndex, slots: &[Slot]) {

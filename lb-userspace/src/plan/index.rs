@@ -47,6 +47,14 @@ impl Range {
         }
     }
 
+    /// The range of the slots that a record leaves; of count 0 where it leaves none.
+    pub fn old_slots(record: &ServiceRecord) -> Self {
+        Self {
+            first: record.old_slots_first,
+            count: record.old_slots_count,
+        }
+    }
+
     /// The range of a record's backends.
     pub fn backends(record: &ServiceRecord) -> Self {
         Self {

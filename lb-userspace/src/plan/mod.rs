@@ -8,10 +8,12 @@
 //! - [`image`], [`adopt`]: what the maps hold, mirrored or read back.
 //! - [`reconcile()`]: `claims` gives each service its id, `seating` each backend its index, `draft` a
 //!   service its table and record, `vips` and `replies` compare keys, `stages` puts all into order.
+//! - [`motion`]: the rules by which a slot moves, `table` applies them. [`progress`]: what time has
+//!   brought, from `upkeep`.
 //! - [`settings()`]: what of the program the model uses.
 //! - [`status`]: what the image says of a configured service.
 //!
-//! **Invariant:** after every single write of a plan, a slot that packets reach names the backend that
+//! **Invariant:** after every single write of a plan, a slot that packets reach names the backends that
 //! it was written for or none. Nothing is freed, and no key gets another value, without a barrier since
 //! packets could last reach it.
 
@@ -23,6 +25,9 @@ pub mod errors;
 pub mod image;
 pub mod index;
 pub mod maglev;
+pub mod motion;
+pub mod naming;
+pub mod progress;
 pub mod seed;
 pub mod settings;
 pub mod status;
@@ -35,6 +40,7 @@ mod reconcile;
 mod replies;
 mod seating;
 mod stages;
+mod table;
 mod vips;
 
 #[cfg(test)]
@@ -43,11 +49,12 @@ mod tests;
 pub use self::{
     adopt::{AdoptError, RawMaps},
     capacity::Capacity,
-    desired::{Desired, View},
+    desired::{Desired, Scope, View},
     endpoint::Endpoint,
     errors::{Limit, PlanError},
     image::{Held, Image},
     index::{BackendIndex, Range, RecordIndex, SlotIndex},
+    progress::{Progress, ServiceProgress},
     reconcile::reconcile,
     seed::{Seed, TableKey},
     settings::settings,

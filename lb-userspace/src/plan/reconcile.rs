@@ -12,8 +12,8 @@ use super::{
     draft::Draft,
     errors::PlanError,
     image::Image,
-    index::{BackendIndex, RecordIndex},
-    replies::Replies,
+    index::{BackendIndex, Range, RecordIndex},
+    replies::{Replies, Wanted},
     seating,
     stages::Stages,
     vips,
@@ -21,9 +21,9 @@ use super::{
 };
 
 /// Plans the fewest writes that make the maps hold what is wanted: at the start, after adopting, on a
-/// reload, and when health or a next hop changes. Nothing wanted gives an empty plan, and so does
-/// planning again after a plan was applied. After a plan that was applied in part, another one finishes
-/// the work.
+/// reload, when health or a next hop changes, and when time has brought something. Nothing wanted
+/// gives an empty plan, and so does planning again after a plan was applied. After a plan that was
+/// applied in part, another one over everything finishes the work.
 ///
 /// # Errors
 /// A limit is exhausted, or the model holds what cannot be forwarded. Then nothing is to be written.
@@ -31,23 +31,32 @@ pub fn reconcile(desired: &Desired<'_>, image: &Image) -> Result<Plan, PlanError
     let capacity = Capacity::from(&desired.model.limits);
     let mut space = Space::of(image, capacity);
     let mut stages = Stages::default();
-    let claims = claim(desired.model, image, &mut space)?;
+    let claims = claim(desired, image, &mut space)?;
+    let wanted = Wanted::of(desired, &claims);
 
     let mut drafts = Vec::with_capacity(claims.len());
     let mut replies = Replies::default();
     for claim in &claims {
-        let draft = Draft::new(desired, *claim, image, &mut space)?;
+        let is_wanted = |endpoint| wanted.otherwise(*claim, endpoint);
+        let draft = Draft::new(desired, *claim, image, &mut space, is_wanted)?;
         replies.want(*claim, &draft.seating)?;
         drafts.push(draft);
     }
     let mut waiting = replies.compare(image, capacity, &mut stages)?;
+    replies.unwanted(desired.scope, &drafts, image, &mut stages);
     let moving = drafts.iter().filter(|draft| draft.moves_wait());
     waiting.extend(moving.map(|draft| draft.claim().id));
-    vips::compare(&claims, &waiting, image, capacity, &mut stages)?;
+    if desired.scope.is_all() {
+        vips::compare(&claims, &waiting, image, capacity, &mut stages)?;
+    }
     for draft in &drafts {
         draft.write(waiting.contains(&draft.claim().id), &mut stages);
     }
-    free_rest(image, &drafts, &mut stages);
+    if desired.scope.is_all() {
+        free_rest(image, &drafts, &mut stages);
+    } else {
+        free_replaced(image, &drafts, &mut stages);
+    }
     Ok(stages.into_plan())
 }
 
@@ -65,11 +74,36 @@ fn free_rest(image: &Image, drafts: &[Draft<'_>], stages: &mut Stages) {
     }
     let kept: BTreeSet<RecordIndex> = in_force.into_values().collect();
     for index in image.records().keys().filter(|index| !kept.contains(index)) {
-        stages.frees.push(Write::Record {
-            index: *index,
+        stages.free_record(*index);
+    }
+    let seated: Vec<BackendIndex> = drafts.iter().flat_map(Draft::backends).collect();
+    seating::free_others(image, None, &seated, stages);
+}
+
+/// Frees what the services looked at do not have any more.
+fn free_replaced(image: &Image, drafts: &[Draft<'_>], stages: &mut Stages) {
+    let held = || {
+        drafts
+            .iter()
+            .filter_map(|draft| Some((draft, draft.held()?)))
+    };
+    for (draft, held) in held() {
+        if held.record_index != draft.record_index() {
+            stages.free_record(held.record_index);
+        }
+    }
+    let ranges: Vec<Range> = held()
+        .map(|(_, held)| Range::backends(&held.record))
+        .collect();
+    let seated: Vec<BackendIndex> = drafts.iter().flat_map(Draft::backends).collect();
+    seating::free_others(image, Some(&ranges), &seated, stages);
+}
+
+impl Stages {
+    fn free_record(&mut self, index: RecordIndex) {
+        self.frees.push(Write::Record {
+            index,
             record: ServiceRecord::default(),
         });
     }
-    let seated: Vec<BackendIndex> = drafts.iter().flat_map(Draft::backends).collect();
-    seating::free_others(image, &seated, stages);
 }

@@ -10,7 +10,9 @@ use lb_common::{
 use super::{
     capacity::Capacity,
     claims::Claim,
-    desired::{v4_key, vip_key},
+    desired::{Desired, Scope, v4_key, vip_key},
+    draft::Draft,
+    endpoint::Endpoint,
     errors::{Limit, PlanError},
     image::Image,
     seating::{Seat, Seating},
@@ -22,13 +24,54 @@ use crate::model::{Forward, Listener, Service};
 /// The wanted contents of `REPLIES_IPV4`.
 #[derive(Debug, Default)]
 pub(super) struct Replies<'a> {
-    wanted: BTreeMap<VipKeyV4, Wanted<'a>>,
+    wanted: BTreeMap<VipKeyV4, WantedReply<'a>>,
 }
 
 #[derive(Debug)]
-struct Wanted<'a> {
+struct WantedReply<'a> {
     service: &'a Service,
     reply: ReplyV4,
+}
+
+/// The keys of all configured `dnat` backends. A backend that another service takes over cannot finish
+/// its connections: its replies are that service's. Empty where only some services are looked at: who
+/// leaves in one of them was let in by a plan over everything.
+#[derive(Debug, Default)]
+pub(super) struct Wanted(BTreeMap<VipKeyV4, ServiceId>);
+
+impl Wanted {
+    pub(super) fn of(desired: &Desired<'_>, claims: &[Claim<'_>]) -> Self {
+        let mut keys = BTreeMap::new();
+        if desired.scope.is_all() {
+            for Claim { service, id } in claims {
+                for backend in service.backends.iter().map(Endpoint::from) {
+                    keys.extend(reply_keys(service, backend).map(|key| (key, *id)));
+                }
+            }
+        }
+        Self(keys)
+    }
+
+    /// Whether a key of a backend of this service stands for something else: wanted by another
+    /// service, or for two listeners of this one.
+    pub(super) fn otherwise(&self, claim: Claim<'_>, endpoint: Endpoint) -> bool {
+        let Claim { service, id } = claim;
+        let mut own = BTreeSet::new();
+        reply_keys(service, endpoint)
+            .any(|key| !own.insert(key) || self.0.get(&key).is_some_and(|other| *other != id))
+    }
+}
+
+/// The keys of a backend's replies; none outside of `dnat`, where backends answer clients themselves.
+fn reply_keys(service: &Service, endpoint: Endpoint) -> impl Iterator<Item = VipKeyV4> {
+    let listeners = match service.forward {
+        Forward::Dnat => service.listeners.as_slice(),
+        Forward::Dsr => &[],
+    };
+    listeners.iter().filter_map(move |listener| {
+        let port = endpoint.port.unwrap_or(listener.address.port());
+        v4_key(service, endpoint.address, port, listener).ok()
+    })
 }
 
 impl<'a> Replies<'a> {
@@ -50,7 +93,8 @@ impl<'a> Replies<'a> {
         Ok(())
     }
 
-    /// Plans the difference. Returns the services that must wait for a key to get another value.
+    /// Plans what is new or differs. Returns the services that must wait for a key to get another
+    /// value.
     pub(super) fn compare(
         &self,
         image: &Image,
@@ -58,7 +102,7 @@ impl<'a> Replies<'a> {
         stages: &mut Stages,
     ) -> Result<BTreeSet<ServiceId>, PlanError> {
         let mut waiting = BTreeSet::new();
-        for (key, Wanted { service, reply }) in &self.wanted {
+        for (key, WantedReply { service, reply }) in &self.wanted {
             let insert = Write::InsertReply {
                 key: *key,
                 reply: *reply,
@@ -86,14 +130,38 @@ impl<'a> Replies<'a> {
                 }
             }
         }
-        let unwanted = image
-            .replies()
-            .keys()
-            .filter(|key| !self.wanted.contains_key(key));
-        stages
-            .reply_deletes
-            .extend(unwanted.map(|key| Write::DeleteReply { key: *key }));
         Ok(waiting)
+    }
+
+    /// Plans the deletion of keys that nobody wants: wherever they are, or those of backends that leave
+    /// the services looked at.
+    pub(super) fn unwanted(
+        &self,
+        scope: Scope<'_>,
+        drafts: &[Draft<'_>],
+        image: &Image,
+        stages: &mut Stages,
+    ) {
+        let delete = |key: &VipKeyV4| Write::DeleteReply { key: *key };
+        if scope.is_all() {
+            let unwanted = image
+                .replies()
+                .keys()
+                .filter(|key| !self.wanted.contains_key(key));
+            stages.reply_deletes.extend(unwanted.map(delete));
+            return;
+        }
+        for draft in drafts {
+            let Claim { service, id } = draft.claim();
+            let unwanted: BTreeSet<VipKeyV4> = draft
+                .seating
+                .gone()
+                .flat_map(|(endpoint, _)| reply_keys(service, endpoint))
+                .filter(|key| !self.wanted.contains_key(key))
+                .filter(|key| image.replies().get(key).is_some_and(|r| r.service == id))
+                .collect();
+            stages.reply_deletes.extend(unwanted.iter().map(delete));
+        }
     }
 
     fn want_one(
@@ -123,7 +191,7 @@ impl<'a> Replies<'a> {
             }),
             Some(_) => Ok(()),
             None => {
-                self.wanted.insert(key, Wanted { service, reply });
+                self.wanted.insert(key, WantedReply { service, reply });
                 Ok(())
             }
         }

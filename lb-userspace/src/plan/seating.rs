@@ -3,6 +3,9 @@
 //! A backend that has an entry in the service's range keeps it. A new one gets an entry that is free;
 //! if there are too few the range is made longer, or the service moves to another range, where every
 //! backend keeps its local index and its generation, so that slots and flow entries stay true.
+//!
+//! A backend that is no longer configured keeps its seat while it finishes its connections, and is
+//! gone for good after that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,31 +23,49 @@ use super::{
     errors::{Limit, PlanError},
     image::Image,
     index::{BackendIndex, Range},
+    progress::ServiceProgress,
     stages::Stages,
     writes::Write,
 };
-use crate::model::Backend;
+use crate::model::{Admin, Backend, OnDeath, Override, Service, Tracking};
+
+/// What a backend admits of new flows at the beginning of its slow start: a twentieth.
+const FIRST_ADMITTED: u16 = u16::MAX / 20;
 
 /// The backends of a service, seated.
 #[derive(Debug)]
 pub(super) struct Seating<'a> {
     /// The range of entries.
     pub(super) range: Range,
-    /// Every wanted backend.
+    /// Every configured backend, and those that finish their connections.
     pub(super) seats: Vec<Seat<'a>>,
-    /// Entries to be carried to the new range though their backends leave: slots still name them.
-    carried: Vec<Carried>,
+    /// Those that are gone for good; slots may still name them.
+    gone: Vec<Gone>,
+    moved: bool,
 }
 
 /// A backend and its entry.
 #[derive(Debug)]
 pub(super) struct Seat<'a> {
-    pub(super) backend: &'a Backend,
     pub(super) endpoint: Endpoint,
     pub(super) local: LocalBackend,
     pub(super) index: BackendIndex,
+    role: Role<'a>,
     view: View,
     origin: Origin,
+}
+
+/// What a backend does in its service.
+#[derive(Debug)]
+enum Role<'a> {
+    /// It is configured.
+    Configured {
+        backend: &'a Backend,
+        wish: Override,
+        on_death: OnDeath,
+    },
+    /// It is not, and finishes its connections.
+    Leaving,
 }
 
 /// What there was before.
@@ -58,20 +79,31 @@ enum Origin {
     New(u16),
 }
 
+/// A backend that is gone for good, and where its entry is while slots let go of it.
 #[derive(Debug)]
-struct Carried {
+struct Gone {
     index: BackendIndex,
     entry: Entry,
 }
 
+/// How new flows begin to come to backends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Admission<'p> {
+    /// Those that get their first slots; `None`: there is no table in force, or no slow start.
+    pub(super) beginning: Option<&'p BTreeSet<LocalBackend>>,
+    pub(super) progress: &'p ServiceProgress,
+}
+
 impl<'a> Seating<'a> {
-    /// Seats the backends of a claimed service; `record` is the one in force.
+    /// Seats the backends of a claimed service; `record` is the one in force. Whoever leaves while
+    /// another service wants the key of its replies goes at once: `is_wanted` tells.
     pub(super) fn new(
         desired: &Desired<'a>,
         claim: Claim<'a>,
         record: Option<&ServiceRecord>,
         image: &Image,
-        space: &mut Space,
+        space: &mut Space<'_>,
+        is_wanted: impl Fn(Endpoint) -> bool,
     ) -> Result<Self, PlanError> {
         let Claim { service, id } = claim;
         let old = record.map(Range::backends);
@@ -93,6 +125,14 @@ impl<'a> Seating<'a> {
             }
         })?;
         let moved = old.is_some_and(|old| old.first != range.first);
+        let origin = |held: &Occupant| match old.filter(|_| moved) {
+            Some(old) => old
+                .backend(held.local)
+                .map_or(Origin::Kept(held.entry), |from| {
+                    Origin::Moved(held.entry, from)
+                }),
+            None => Origin::Kept(held.entry),
+        };
         let mut free: Vec<LocalBackend> = range
             .locals()
             .filter(|local| !occupants.in_use.contains_key(local))
@@ -108,29 +148,41 @@ impl<'a> Seating<'a> {
             let Some(index) = range.backend(local) else {
                 continue;
             };
+            let key = service.key(backend);
             seats.push(Seat {
-                backend,
                 endpoint,
                 local,
                 index,
-                view: desired.view(&service.key(backend)),
+                role: Role::Configured {
+                    backend,
+                    wish: desired.override_of(&key),
+                    on_death: service.connections.on_death,
+                },
+                view: desired.view(&key),
                 origin: match held {
-                    Some(held) => match old.filter(|_| moved).and_then(|old| old.backend(local)) {
-                        Some(from) => Origin::Moved(held.entry, from),
-                        None => Origin::Kept(held.entry),
-                    },
+                    Some(held) => origin(&held),
                     None => Origin::New(next_generation(image.backend(index))),
                 },
             });
         }
+        let leaving = occupants.leaving(service, desired.progress.of(id), is_wanted);
+        for (endpoint, held) in leaving {
+            if let Some(index) = range.backend(held.local) {
+                seats.push(Seat {
+                    endpoint,
+                    local: held.local,
+                    index,
+                    role: Role::Leaving,
+                    view: View::default(),
+                    origin: origin(&held),
+                });
+            }
+        }
         Ok(Self {
             range,
             seats,
-            carried: if moved {
-                occupants.carry_to(range)
-            } else {
-                Vec::new()
-            },
+            gone: occupants.rest(range),
+            moved,
         })
     }
 
@@ -152,22 +204,70 @@ impl<'a> Seating<'a> {
             .collect()
     }
 
-    /// Plans the entries. Where the table stays in force, so do for a while those that leave.
-    pub(super) fn write(&self, id: ServiceId, table_stays: bool, stages: &mut Stages) {
+    /// Those that stay alive and take no new flows.
+    pub(super) fn retiring(&self) -> BTreeSet<LocalBackend> {
+        self.seats
+            .iter()
+            .filter(|seat| seat.takes_no_new_flows() && !seat.is_dead())
+            .map(|seat| seat.local)
+            .collect()
+    }
+
+    /// The entries that are gone for good, where they were.
+    pub(super) fn gone(&self) -> impl Iterator<Item = (Endpoint, &Entry)> {
+        self.gone
+            .iter()
+            .map(|Gone { entry, .. }| (Endpoint::of_entry(entry), entry))
+    }
+
+    /// Plans the entries. Where slots stay in force that name those who are gone, so do their entries
+    /// for a while; `late`: slots let go of them late.
+    pub(super) fn write(
+        &self,
+        id: ServiceId,
+        slots_stay: bool,
+        late: bool,
+        admission: Admission<'_>,
+        stages: &mut Stages,
+    ) {
         for seat in &self.seats {
-            seat.write(id, stages);
+            seat.write(id, admission, stages);
         }
-        for Carried { index, entry } in self.carried.iter().filter(|_| table_stays) {
-            stages.entry(*index, *entry);
-            stages.free_backend(*index);
+        for Gone { index, entry } in &self.gone {
+            if self.moved && slots_stay {
+                stages.entry(*index, *entry);
+                stages.free_backend(*index);
+            }
+            let state = BackendState(entry.state);
+            if slots_stay && !state.is_dead() {
+                // The last to name it are flow entries: they are not to be kept by a new connection.
+                let state = BackendState(state.0 | BackendState::DEAD);
+                stages
+                    .reach_when(late)
+                    .departures
+                    .push(Write::BackendState {
+                        index: *index,
+                        state,
+                    });
+            }
         }
     }
 }
 
 impl Seat<'_> {
+    /// The weight in the table.
+    pub(super) fn weight(&self) -> u16 {
+        match &self.role {
+            Role::Configured { backend, wish, .. } if wish.admin == Admin::Enabled => {
+                wish.weight.unwrap_or(backend.weight)
+            }
+            Role::Configured { .. } | Role::Leaving => 0,
+        }
+    }
+
     /// A backend once reached keeps its last next hop, and health decides.
     fn is_eligible(&self) -> bool {
-        self.view.health.is_usable() && self.backend.weight > 0 && self.next_hop().is_resolved()
+        self.view.health.is_usable() && self.weight() > 0 && self.next_hop().is_resolved()
     }
 
     fn next_hop(&self) -> NextHop {
@@ -177,16 +277,55 @@ impl Seat<'_> {
         })
     }
 
-    fn state(&self) -> BackendState {
-        BackendState::new(if self.view.health.is_usable() {
-            BackendState::IN_USE
-        } else {
-            BackendState::IN_USE | BackendState::DEAD
-        })
+    fn takes_no_new_flows(&self) -> bool {
+        match &self.role {
+            Role::Configured { wish, .. } => wish.admin == Admin::Draining || self.weight() == 0,
+            Role::Leaving => true,
+        }
     }
 
-    fn write(&self, id: ServiceId, stages: &mut Stages) {
-        let (next_hop, state) = (self.next_hop(), self.state());
+    fn is_dead(&self) -> bool {
+        match &self.role {
+            Role::Configured { wish, on_death, .. } => {
+                wish.admin == Admin::Disabled
+                    || (*on_death == OnDeath::Reset && !self.view.health.is_usable())
+            }
+            Role::Leaving => false,
+        }
+    }
+
+    fn state(&self, admission: Admission<'_>) -> BackendState {
+        let mut flags = BackendState::IN_USE;
+        if self.is_dead() {
+            flags |= BackendState::DEAD;
+        }
+        if self.takes_no_new_flows() {
+            flags |= BackendState::NO_NEW_FLOWS;
+        }
+        BackendState(flags | u32::from(self.admitted(admission)) << 16)
+    }
+
+    /// Who begins to get new flows begins with a part of them.
+    fn admitted(&self, admission: Admission<'_>) -> u16 {
+        let Admission {
+            beginning,
+            progress,
+        } = admission;
+        let Some(beginning) = beginning.filter(|_| self.is_eligible()) else {
+            return u16::MAX;
+        };
+        if beginning.contains(&self.local) {
+            return FIRST_ADMITTED;
+        }
+        let held = match &self.origin {
+            Origin::Kept(entry) | Origin::Moved(entry, _) => BackendState(entry.state).admit(),
+            Origin::New(_) => u16::MAX,
+        };
+        progress.admit.get(&self.local).copied().unwrap_or(held)
+    }
+
+    fn write(&self, id: ServiceId, admission: Admission<'_>, stages: &mut Stages) {
+        let (next_hop, state) = (self.next_hop(), self.state(admission));
         match self.origin {
             Origin::Kept(entry) => {
                 if entry.next_hop != next_hop.0 {
@@ -260,7 +399,7 @@ impl Occupants {
         &self,
         wanted: &BTreeMap<Endpoint, &Backend>,
         old: Option<Range>,
-        space: &mut Space,
+        space: &mut Space<'_>,
     ) -> Result<Range, u32> {
         let joining = wanted
             .keys()
@@ -287,14 +426,47 @@ impl Occupants {
         Some(Occupant { local, entry })
     }
 
+    /// Takes those that may finish their connections: alive, and within the service's patience.
+    fn leaving(
+        &mut self,
+        service: &Service,
+        progress: &ServiceProgress,
+        is_wanted: impl Fn(Endpoint) -> bool,
+    ) -> Vec<(Endpoint, Occupant)> {
+        let connections = &service.connections;
+        if connections.tracking == Tracking::Never || connections.drain_timeout.is_zero() {
+            return Vec::new();
+        }
+        let leaving: Vec<Endpoint> = self
+            .known
+            .iter()
+            .filter(|(_, local)| !self.taken.contains(*local))
+            .filter(|(_, local)| !progress.departed.contains(*local))
+            .filter(|(endpoint, _)| !is_wanted(**endpoint))
+            .map(|(endpoint, _)| *endpoint)
+            .collect();
+        let mut seats = Vec::new();
+        for endpoint in leaving {
+            let dead = self
+                .known
+                .get(&endpoint)
+                .and_then(|local| self.in_use.get(local))
+                .is_none_or(|entry| BackendState(entry.state).is_dead());
+            if !dead && let Some(held) = self.take(endpoint) {
+                seats.push((endpoint, held));
+            }
+        }
+        seats
+    }
+
     /// Everybody that was not taken, at the same local index of `range`.
-    fn carry_to(self, range: Range) -> Vec<Carried> {
+    fn rest(self, range: Range) -> Vec<Gone> {
         self.in_use
             .into_iter()
             .filter(|(local, _)| !self.taken.contains(local))
             .filter_map(|(local, entry)| {
                 let index = range.backend(local)?;
-                Some(Carried { index, entry })
+                Some(Gone { index, entry })
             })
             .collect()
     }
@@ -305,14 +477,26 @@ fn next_generation(last: Option<&Entry>) -> u16 {
     last.map_or(0, |last| last.generation.wrapping_add(1))
 }
 
-/// Frees every entry in use that nobody of `seated` has.
-pub(super) fn free_others(image: &Image, seated: &[BackendIndex], stages: &mut Stages) {
+/// Frees every entry in use that nobody of `seated` has: all over the map, or in `ranges` only.
+pub(super) fn free_others(
+    image: &Image,
+    ranges: Option<&[Range]>,
+    seated: &[BackendIndex],
+    stages: &mut Stages,
+) {
     let mut seated = seated.to_vec();
     seated.sort_unstable();
-    for (index, _) in image.backends_in_use() {
+    let mut free = |index: BackendIndex| {
         if seated.binary_search(&index).is_err() {
             stages.free_backend(index);
         }
+    };
+    match ranges {
+        None => image.backends_in_use().for_each(|(index, _)| free(index)),
+        Some(ranges) => ranges
+            .iter()
+            .flat_map(|range| image.backends_in(*range))
+            .for_each(|(index, _)| free(index)),
     }
 }
 

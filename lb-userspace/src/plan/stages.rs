@@ -1,14 +1,15 @@
 //! The order of a plan's writes: everybody puts theirs into the stage that they belong to.
 //!
 //! ```text
-//! build     deaths, next hops, entries, replies, recoveries, records and tables nobody reaches;
-//!           then what makes them reached: references, slots, VIPs; then VIPs that go
+//! build     deaths, next hops, entries, replies, slots whose owner loses its claim, recoveries,
+//!           records and tables nobody reaches; then what makes them reached: references, slots,
+//!           VIPs; then backends and VIPs that go
 //! -- barrier
 //! withdraw  replies whose key is wanted with another value
 //! -- barrier
 //! late      those replies and VIPs again, and the slots and references that had to wait
 //! -- barrier
-//! retire    references and replies that nothing needs any more
+//! retire    references and replies that nothing needs any more, old slots of backends that are gone
 //! -- barrier
 //! free      entries and records
 //! ```
@@ -29,6 +30,8 @@ pub(super) struct Stages {
     pub(super) entries: Vec<Write>,
     /// Build: replies under new keys.
     pub(super) replies: Vec<Write>,
+    /// Build: slots whose dead owner has lost its claim, before it can come back.
+    pub(super) disowned: Vec<Write>,
     /// Build: backends that came back, before slots name them.
     pub(super) recoveries: Vec<Write>,
     /// Build: records and slots that nothing names yet.
@@ -47,6 +50,8 @@ pub(super) struct Stages {
     pub(super) unpublished: Vec<Write>,
     /// Retire: replies that go.
     pub(super) reply_deletes: Vec<Write>,
+    /// Retire: slots of ranges that are being left.
+    pub(super) old_slots: Vec<Write>,
     /// Free: entries and records.
     pub(super) frees: Vec<Write>,
     /// Slots of tables in force that change.
@@ -62,6 +67,8 @@ pub(super) struct Reach {
     pub(super) moves: Vec<Write>,
     /// VIPs.
     pub(super) vips: Vec<Write>,
+    /// Backends that are gone for good, after the slots that let go of them.
+    pub(super) departures: Vec<Write>,
 }
 
 impl Stages {
@@ -80,6 +87,7 @@ impl Stages {
             next_hops,
             entries,
             replies,
+            disowned,
             recoveries,
             tables,
             reach,
@@ -89,6 +97,7 @@ impl Stages {
             late,
             unpublished,
             reply_deletes,
+            old_slots,
             frees,
             slots_moved,
         } = self;
@@ -103,6 +112,7 @@ impl Stages {
             next_hops,
             entries,
             replies,
+            disowned,
             recoveries,
             tables,
             reach.into_writes(),
@@ -110,7 +120,7 @@ impl Stages {
         ]
         .concat();
         let late = [late_replies, late.into_writes()].concat();
-        let retire = [unpublished, reply_deletes].concat();
+        let retire = [unpublished, reply_deletes, old_slots].concat();
 
         let mut phases: Vec<Phase> = [build, withdrawn_replies, late, retire]
             .into_iter()
@@ -137,7 +147,8 @@ impl Reach {
             published,
             moves,
             vips,
+            departures,
         } = self;
-        [published, moves, vips].concat()
+        [published, moves, vips, departures].concat()
     }
 }

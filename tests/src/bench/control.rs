@@ -164,6 +164,8 @@ fn parts(shape: Shape, times: &mut Times) -> Result<()> {
                 views: &views,
                 overrides: &BTreeMap::new(),
                 seed: &seed,
+                progress: plan::Progress::none(),
+                scope: plan::Scope::All,
             };
             let start = Instant::now();
             let plan = plan::reconcile(&desired, image)?;

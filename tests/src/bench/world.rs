@@ -330,6 +330,8 @@ impl World {
             views: &views,
             overrides: &BTreeMap::new(),
             seed: &self.seed,
+            progress: plan::Progress::none(),
+            scope: plan::Scope::All,
         };
         let plan = plan::reconcile(&desired, &self.image)?;
         dataplane.apply(&plan, &mut self.image)?;

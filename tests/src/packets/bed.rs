@@ -313,6 +313,8 @@ impl Bed {
             views: &self.views,
             overrides: &BTreeMap::new(),
             seed: &self.seed,
+            progress: plan::Progress::none(),
+            scope: plan::Scope::All,
         };
         let plan = plan::reconcile(&desired, &self.image)?;
         self.write(&plan)?;

@@ -30,7 +30,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Event {
     /// The daemon's state; `None`: it did not answer.
-    Sample(Option<Sample>),
+    Sample(Option<Box<Sample>>),
     /// Somebody at a second terminal wants something.
     Request(Request),
     /// Ctrl-C, a signal, a key.
@@ -123,7 +123,7 @@ impl Playground {
         loop {
             match events.recv_timeout(TICK) {
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                Ok(Event::Sample(sample)) => self.scene.look(sample),
+                Ok(Event::Sample(sample)) => self.scene.look(sample.map(|sample| *sample)),
                 Ok(Event::Request(request)) => self.answer(request),
                 Ok(Event::Resized) | Err(RecvTimeoutError::Timeout) => {}
             }

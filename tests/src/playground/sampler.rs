@@ -39,7 +39,10 @@ pub(crate) fn start(cli: Cli, events: Sender<Event>) {
         let mut last: Option<Sample> = None;
         loop {
             let sample = take(&cli, last.as_ref());
-            if events.send(Event::Sample(sample.clone())).is_err() {
+            if events
+                .send(Event::Sample(sample.clone().map(Box::new)))
+                .is_err()
+            {
                 return;
             }
             last = sample.or(last);

@@ -1,6 +1,8 @@
 //! Server and client over a real socket, with a controller that does as the test says.
 
 mod abuse;
+mod flows;
+mod overrides;
 mod requests;
 mod socket;
 mod status;
@@ -20,9 +22,10 @@ use tokio::{
 };
 
 use super::{
-    Client, Command, Refusal, ReloadReport, TraceLine, TraceOptions, bind, fixtures,
-    server::Patience,
+    Client, Command, FlowCursor, FlowPage, FlowsQuery, OverrideReport, Refusal, ReloadReport,
+    TraceLine, TraceOptions, bind, fixtures, server::Patience,
 };
+use crate::overrides::{Change, Target};
 
 /// Nothing here takes as long, unless it never ends.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -54,6 +57,8 @@ struct Daemon {
 struct Script {
     reload: Result<ReloadReport, Refusal>,
     trace: Result<(), Refusal>,
+    change: fn(&Target, Change) -> Result<OverrideReport, Refusal>,
+    flows: fn(&FlowsQuery, Option<FlowCursor>) -> Result<FlowPage, Refusal>,
 }
 
 impl Default for Script {
@@ -61,6 +66,8 @@ impl Default for Script {
         Self {
             reload: Ok(ReloadReport::default()),
             trace: Ok(()),
+            change: |_, _| Err(Refusal::unavailable("not here")),
+            flows: |_, _| Ok(FlowPage::default()),
         }
     }
 }
@@ -113,6 +120,19 @@ async fn control(
             }
             Command::Reload(reply) => {
                 let _ = reply.send(script.reload.clone());
+            }
+            Command::Override {
+                target,
+                change,
+                reply,
+            } => {
+                let _ = reply.send((script.change)(&target, change));
+            }
+            Command::Flows { query, from, reply } => {
+                let _ = reply.send((script.flows)(&query, from));
+            }
+            Command::Explain { query: _, reply } => {
+                let _ = reply.send(Err(Refusal::unavailable("not here")));
             }
             Command::Trace { options, reply } => {
                 let (lines, receiver) = mpsc::channel(1);

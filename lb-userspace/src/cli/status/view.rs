@@ -1,11 +1,13 @@
-//! The status for people: no lines around cells, so that `grep` and `awk` like it, too.
+//! The status for people.
 
 use std::time::{Duration, SystemTime};
 
-use comfy_table::{CellAlignment, Table, presets};
-
-use crate::admin::status::{
-    Backend, Check, Config, DropCount, Interface, LastReload, Service, Slots, Status, Verdicts, age,
+use crate::{
+    admin::status::{
+        Admin, Backend, Check, Config, DropCount, Flows, Interface, LastReload, Service, Slots,
+        Status, Verdicts, age,
+    },
+    cli::table::table,
 };
 
 /// Characters of a health check's answer.
@@ -103,6 +105,8 @@ fn service(service: &Service, now: SystemTime) -> String {
         bytes,
         new_flows,
         backends,
+        tracking,
+        flows,
     } = service;
     let mut lines = vec![
         format!("service {name}: {}", listen.join(" ")),
@@ -115,6 +119,7 @@ fn service(service: &Service, now: SystemTime) -> String {
             humanised(*bytes)
         ),
     ];
+    lines.extend(flows.as_ref().map(|flows| remembered(tracking, flows)));
     if !service.is_usable() {
         lines.push("  NO USABLE BACKEND".to_owned());
     }
@@ -131,6 +136,7 @@ fn service(service: &Service, now: SystemTime) -> String {
             ">PACKETS",
             ">BYTES",
             ">NEW FLOWS",
+            ">REMEMBERED",
             "LAST CHECK",
         ]);
         for backend in backends {
@@ -157,7 +163,22 @@ fn slot_count(table_size: u32, slots: &Slots) -> String {
     text
 }
 
-fn cells(backend: &Backend, table_size: u32, now: SystemTime) -> [String; 12] {
+fn remembered(tracking: &str, flows: &Flows) -> String {
+    let Flows {
+        entries,
+        lookups,
+        misses,
+        inserts,
+        refused,
+    } = flows;
+    let entries = entries.map_or_else(String::new, |n| format!("{n} flows remembered, "));
+    format!(
+        "  tracking {tracking}: {entries}{lookups} look-ups, {misses} misses, {inserts} inserts, \
+         {refused} refused"
+    )
+}
+
+fn cells(backend: &Backend, table_size: u32, now: SystemTime) -> [String; 13] {
     let Backend {
         name,
         address,
@@ -171,17 +192,27 @@ fn cells(backend: &Backend, table_size: u32, now: SystemTime) -> [String; 12] {
         bytes,
         new_flows,
         last_check,
+        configured_weight,
+        flows,
+        drained,
     } = backend;
-    let weight = if weight == effective_weight {
+    let mut weight = if weight == effective_weight {
         weight.to_string()
     } else {
         format!("{effective_weight} of {weight}")
+    };
+    if let Some(configured) = configured_weight {
+        weight.push_str(&format!(" (file: {configured})"));
+    }
+    let admin = match (admin, drained) {
+        (Admin::Draining, Some(true)) => "drained",
+        (admin, _) => admin.name(),
     };
     [
         format!("  {name}"),
         address.clone(),
         weight,
-        admin.name().to_owned(),
+        admin.to_owned(),
         health.name().to_owned(),
         neighbor.name().to_owned(),
         slots.to_string(),
@@ -189,6 +220,7 @@ fn cells(backend: &Backend, table_size: u32, now: SystemTime) -> [String; 12] {
         packets.to_string(),
         humanised(*bytes),
         new_flows.to_string(),
+        flows.map_or("-".to_owned(), |n| n.to_string()),
         last_check
             .as_ref()
             .map_or("-".to_owned(), |c| check(c, now)),
@@ -229,20 +261,6 @@ fn counters(status: &Status) -> String {
         text.push_str(&format!("\ndrops: {}", drops.join(", ")));
     }
     text
-}
-
-/// A table without lines. Columns of numbers, marked by a `>`, stand to the right.
-fn table(columns: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(columns.iter().map(|c| c.trim_start_matches('>')));
-    for (column, name) in table.column_iter_mut().zip(columns) {
-        column.set_padding((0, 2));
-        if name.starts_with('>') {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
 }
 
 fn share(slots: u32, table_size: u32) -> String {
@@ -327,10 +345,11 @@ mod tests {
         service web: tcp://203.0.113.80:80 tcp://203.0.113.80:443
           dnat, maglev, 16381 slots
           packets 13050, bytes 8.0 MiB, new flows 212
-          BACKEND  ADDRESS         WEIGHT  ADMIN     HEALTH  NEIGHBOR  SLOTS   SHARE  PACKETS    BYTES  NEW FLOWS  LAST CHECK
-          web-1    10.0.1.11:8080       1  enabled   up      resolved  16381  100.0%    13050  8.0 MiB        212  ok 1s ago, 1.2 ms: connected
-          web-2    10.0.1.12:8080  0 of 1  enabled   down    failed        0    0.0%        0      0 B          0  failed 1s ago, 500.0 ms: no answer within 500ms
-          web-3    10.0.1.13:8080       0  draining  none    resolved      0    0.0%        0      0 B          0  -
+          tracking transition: 14 flows remembered, 4000 look-ups, 40 misses, 35 inserts, 2 refused
+          BACKEND  ADDRESS         WEIGHT  ADMIN     HEALTH  NEIGHBOR  SLOTS   SHARE  PACKETS    BYTES  NEW FLOWS  REMEMBERED  LAST CHECK
+          web-1    10.0.1.11:8080       1  enabled   up      resolved  16381  100.0%    13050  8.0 MiB        212           -  ok 1s ago, 1.2 ms: connected
+          web-2    10.0.1.12:8080  0 of 1  enabled   down    failed        0    0.0%        0      0 B          0           -  failed 1s ago, 500.0 ms: no answer within 500ms
+          web-3    10.0.1.13:8080       0  draining  none    resolved      0    0.0%        0      0 B          0          12  -
 
         verdicts: tx 13050, redirect 0, pass 99, drop 7, punt 0
         drops: malformed 7
@@ -355,6 +374,25 @@ mod tests {
 
         verdicts: tx 13050, redirect 0, pass 99, drop 7, punt 0
         "#);
+    }
+
+    #[test]
+    fn a_backend_that_may_be_switched_off_is_drained() {
+        let mut status = fixtures::status();
+        let web_3 = &mut status.services[0].backends[2];
+        web_3.flows = Some(0);
+        web_3.drained = Some(true);
+        web_3.configured_weight = Some(5);
+        let text = render(&status, now());
+        let line = text.lines().find(|line| line.contains("web-3")).unwrap();
+        assert!(line.contains(" 0 (file: 5)  drained "), "{line}");
+        // One that is down has no flows either, and is not what was asked for.
+        let web_2 = &mut status.services[0].backends[1];
+        web_2.drained = Some(true);
+        let text = render(&status, now());
+        let line = text.lines().find(|line| line.starts_with("  web-2"));
+        let line = line.unwrap();
+        assert!(line.contains("enabled"), "{line}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Whole configurations in, models or lines for people out.
 
 mod arbitrary;
+mod connections;
 mod corpus;
 mod documented;
 mod folder;

@@ -42,7 +42,7 @@ fn all_mistakes_of_a_service_are_found_in_one_run() {
             "s.toml:1:56: service[2].listen[1]: `x` names no protocol, write tcp://ADDRESS:PORT or udp://ADDRESS:PORT",
             "s.toml:1:61: service[2].listen[2]: expected a string, found a boolean",
             "s.toml:1:67: service[2].listen[3]: 0.0.0.0 is the unspecified address, use an address that clients can be routed to",
-            "s.toml:1:87: service[2].colour: unknown key, known here: `name`, `listen`, `forward`, `scheduler`, `table_size`, `health`, `backend`",
+            "s.toml:1:87: service[2].colour: unknown key, known here: `name`, `listen`, `forward`, `scheduler`, `table_size`, `tracking`, `transition_window`, `flow_idle`, `on_death`, `drain_timeout`, `slow_start`, `health`, `backend`",
             "s.toml:1:126: service[2].backend[0].address: expected a string, found an integer",
             "s.toml:1:129: service[2].backend[0].wieght: unknown key, did you mean `weight`?",
             "s.toml:1:150: service[2].backend[0].weight: 999 is out of range, use 0 to 256",
@@ -228,8 +228,8 @@ fn settings_of_a_service_are_what_exists_by_now() {
             "3:13: service[0].scheduler: `random` is not supported yet, use `maglev`",
         ),
         (
-            "tracking = 'always'",
-            "3:1: service[0].tracking: unknown key, known here: `name`, `listen`, `forward`, `scheduler`, `table_size`, `health`, `backend`",
+            "vip_assign = 'lo'",
+            "3:1: service[0].vip_assign: unknown key, known here: `name`, `listen`, `forward`, `scheduler`, `table_size`, `tracking`, `transition_window`, `flow_idle`, `on_death`, `drain_timeout`, `slow_start`, `health`, `backend`",
         ),
         (
             "table_size = 16380",

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use super::{
     http,
-    words::{Words, number},
+    words::{Words, duration, number},
 };
 use crate::{
     config::{
-        error::quote,
-        raw::{DurationText, RawHealth},
+        raw::RawHealth,
         report::{Placed, Report},
     },
     model::{HealthCheck, Probe},
@@ -88,12 +87,12 @@ fn one(raw: Placed<RawHealth>, report: &mut Report<'_>) -> HealthCheck {
 
     let interval = interval.map(|raw| file.place(raw));
     let timeout = timeout.map(|raw| file.place(raw));
-    let every = interval
-        .as_ref()
-        .map_or(Some(DEFAULT_INTERVAL), |text| duration(text, report));
-    let within = timeout
-        .as_ref()
-        .map_or(Some(DEFAULT_TIMEOUT), |text| duration(text, report));
+    let every = interval.as_ref().map_or(Some(DEFAULT_INTERVAL), |text| {
+        duration(text, SHORTEST..=LONGEST, report)
+    });
+    let within = timeout.as_ref().map_or(Some(DEFAULT_TIMEOUT), |text| {
+        duration(text, SHORTEST..=LONGEST, report)
+    });
     if let (Some(every), Some(within)) = (every, within)
         && within > every
     {
@@ -119,32 +118,4 @@ fn one(raw: Placed<RawHealth>, report: &mut Report<'_>) -> HealthCheck {
         rise: in_a_row(rise, DEFAULT_RISE),
         fall: in_a_row(fall, DEFAULT_FALL),
     }
-}
-
-fn duration(text: &Placed<DurationText>, report: &mut Report<'_>) -> Option<Duration> {
-    let Placed { value, spot } = text;
-    let DurationText(value) = value;
-    let Ok(duration) = humantime::parse_duration(value) else {
-        report.error(
-            spot.clone(),
-            format!(
-                "{} is not a duration, write a number and its unit such as 500ms, 1s or 2m",
-                quote(value)
-            ),
-        );
-        return None;
-    };
-    if !(SHORTEST..=LONGEST).contains(&duration) {
-        report.error(
-            spot.clone(),
-            format!(
-                "{} is out of range, use {} to {}",
-                quote(value),
-                humantime::format_duration(SHORTEST),
-                humantime::format_duration(LONGEST)
-            ),
-        );
-        return None;
-    }
-    Some(duration)
 }

@@ -5,6 +5,7 @@
 
 mod across;
 mod address;
+mod connections;
 mod daemon;
 mod health;
 mod http;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    address, health,
+    address, connections, health,
     limits::MAX_SLOTS,
     prime,
     words::{self, Words, number},
@@ -13,7 +13,7 @@ use crate::{
         raw::{RawBackend, RawService},
         report::{Placed, Report, Spot},
     },
-    model::{Backend, Connections, Forward, HealthCheck, Listener, Service},
+    model::{Backend, Connections, Forward, HealthCheck, Listener, Protocol, Service},
 };
 
 const DEFAULT_TABLE_SIZE: u32 = 16_381;
@@ -51,6 +51,7 @@ pub(super) struct Draft {
     pub(super) table_size: u32,
     /// The default where it is wrong.
     pub(super) forward: Forward,
+    connections: Connections,
     health: Option<HealthCheck>,
 }
 
@@ -71,6 +72,7 @@ impl Draft {
             backends,
             table_size,
             forward,
+            connections,
             health,
         } = self;
         Service {
@@ -78,7 +80,7 @@ impl Draft {
             listeners: listeners.into_iter().map(|l| l.value).collect(),
             forward,
             table_size,
-            connections: Connections::default(),
+            connections,
             health,
             backends: backends.into_iter().map(|b| b.backend.value).collect(),
         }
@@ -94,6 +96,12 @@ pub(super) fn service(raw: Placed<RawService>, report: &mut Report<'_>) -> Draft
         forward,
         scheduler,
         table_size,
+        tracking,
+        transition_window,
+        flow_idle,
+        on_death,
+        drain_timeout,
+        slow_start,
         health,
         backend,
     } = raw;
@@ -142,6 +150,22 @@ pub(super) fn service(raw: Placed<RawService>, report: &mut Report<'_>) -> Draft
         let message = "has no port to ask: a service of every port needs a listener with one, too";
         report.error(spot, message);
     }
+    let keys = connections::Keys {
+        tracking: tracking.map(|raw| file.place(raw)),
+        transition_window: transition_window.map(|raw| file.place(raw)),
+        flow_idle: flow_idle.map(|raw| file.place(raw)),
+        on_death: on_death.map(|raw| file.place(raw)),
+        drain_timeout: drain_timeout.map(|raw| file.place(raw)),
+        slow_start: slow_start.map(|raw| file.place(raw)),
+    };
+    let kind = connections::Kind {
+        udp_only: !listeners.is_empty()
+            && listeners
+                .iter()
+                .all(|listener| listener.value.protocol == Protocol::Udp),
+        checked: health.is_some(),
+    };
+    let connections = connections::connections(keys, kind, report);
     let backend = backend.into_iter().map(|raw| file.section(raw)).collect();
     let backends = backends(backend, forward, &listeners, report);
     let table_size = match table_size.map(|raw| file.place(raw)) {
@@ -180,6 +204,7 @@ pub(super) fn service(raw: Placed<RawService>, report: &mut Report<'_>) -> Draft
         backends,
         table_size,
         forward,
+        connections,
         health,
     }
 }

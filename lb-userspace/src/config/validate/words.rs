@@ -1,11 +1,12 @@
 //! Values that follow the same rule wherever they stand: words of a list, numbers in a range,
 //! names, paths.
 
-use std::{ops::RangeInclusive, path::PathBuf};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use crate::config::{
     decode::{list, nearest},
     error::quote,
+    raw::DurationText,
     report::{Placed, Report},
 };
 
@@ -56,6 +57,40 @@ pub(super) fn number(
         );
     }
     value
+}
+
+/// A duration in `range`.
+pub(super) fn duration(
+    text: &Placed<DurationText>,
+    range: RangeInclusive<Duration>,
+    report: &mut Report<'_>,
+) -> Option<Duration> {
+    let Placed { value, spot } = text;
+    let DurationText(value) = value;
+    let Ok(duration) = humantime::parse_duration(value) else {
+        report.error(
+            spot.clone(),
+            format!(
+                "{} is not a duration, write a number and its unit such as 500ms, 1s or 2m",
+                quote(value)
+            ),
+        );
+        return None;
+    };
+    if !range.contains(&duration) {
+        let (least, most) = range.into_inner();
+        report.error(
+            spot.clone(),
+            format!(
+                "{} is out of range, use {} to {}",
+                quote(value),
+                humantime::format_duration(least),
+                humantime::format_duration(most)
+            ),
+        );
+        return None;
+    }
+    Some(duration)
 }
 
 /// A service's or backend's name.

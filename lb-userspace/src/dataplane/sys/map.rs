@@ -8,6 +8,7 @@ use std::{
 use aya::Pod;
 
 /// Of `enum bpf_cmd`.
+const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_MAP_LOOKUP_AND_DELETE_ELEM: libc::c_long = 21;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
@@ -88,6 +89,19 @@ pub(in crate::dataplane) fn lookup_batch<K: Pod + Default, V: Pod + Default>(
     let entries = keys.into_iter().zip(values);
     let entries = entries.take(attributes.count as usize).collect();
     Ok((entries, more.then_some(next)))
+}
+
+/// Reads an element. In a table that forgets, this does not count as use.
+///
+/// # Errors
+/// `ENOENT`: there is none.
+pub(in crate::dataplane) fn lookup<K: Pod, V: Pod + Default>(
+    map: BorrowedFd<'_>,
+    key: &K,
+) -> io::Result<V> {
+    let mut value = V::default();
+    element(BPF_MAP_LOOKUP_ELEM, map, key, &raw mut value as u64, 0)?;
+    Ok(value)
 }
 
 /// Takes an element out.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     model::{Health, HealthCheck, Model, Probe},
-    plan::{AdoptError, Desired, Image, RawMaps, Seed, reconcile},
+    plan::{AdoptError, Desired, Image, Progress, RawMaps, Scope, Seed, reconcile},
 };
 
 fn two_services() -> Model {
@@ -224,7 +224,7 @@ proptest! {
         });
         let Ok(mut image) = image else { return Ok(()) };
         let (views, seed) = (all_up(&model), Seed::derive(None));
-        let desired = Desired { model: &model, views: &views, overrides: &BTreeMap::new(), seed: &seed };
+        let desired = Desired { model: &model, views: &views, overrides: &BTreeMap::new(), seed: &seed, progress: Progress::none(), scope: Scope::All };
         let plan = reconcile(&desired, &image).unwrap();
         plan.writes().for_each(|write| image.apply(write));
         prop_assert!(reconcile(&desired, &image).unwrap().is_empty());

@@ -148,7 +148,7 @@ fn a_backend_comes_and_goes_while_the_others_stay_where_they_are() {
     assert!(before.iter().all(|(key, index)| during[key] == *index));
 
     let plan = world.reach(&two, &all_up(&two));
-    assert_eq!(outline(&plan), "slots | -reply | free");
+    assert_eq!(outline(&plan), "slots dead | -reply | free");
     assert_eq!(world.image.backend_indices(&two), before);
 }
 
@@ -174,7 +174,7 @@ fn a_weight_of_zero_gives_up_the_slots_and_stays_alive() {
     let mut world = running(&model);
     model.services[0].backends[0].weight = 0;
     let plan = world.reach(&model, &all_up(&model));
-    assert_eq!(outline(&plan), "slots");
+    assert_eq!(outline(&plan), "alive slots");
 }
 
 #[test]
@@ -184,6 +184,28 @@ fn another_table_size_is_published_at_once() {
     model.services[0].table_size = 127;
     let plan = world.reach(&model, &all_up(&model));
     assert_eq!(outline(&plan), "record slots publish | record");
+    let status = world.image.status(&model.services[0]).unwrap();
+    assert_eq!(
+        (status.slots.tracked, status.record.old_slots_count),
+        (127, 61)
+    );
+
+    // The next size waits for the window of this one.
+    model.services[0].table_size = 31;
+    assert!(world.reach(&model, &all_up(&model)).is_empty());
+    world.wait_for_everything(&model);
+    let plan = world.reach(&model, &all_up(&model));
+    assert_eq!(outline(&plan), "record slots publish | record");
+    world.wait_for_everything(&model);
+    let plan = world.reach(&model, &all_up(&model));
+    assert_eq!(outline(&plan), "record publish | record");
+    world.wait_for_everything(&model);
+    assert_eq!(outline(&world.reach(&model, &all_up(&model))), "slots");
+    let status = world.image.status(&model.services[0]).unwrap();
+    assert_eq!(
+        (status.slots.stable, status.record.old_slots_count),
+        (31, 0)
+    );
 }
 
 #[test]
@@ -266,7 +288,7 @@ fn a_backend_that_changes_hands_gets_its_slots_after_its_reply() {
     let plan = world.reach(&after, &all_up(&after));
     assert_eq!(
         outline(&plan),
-        "reset backend slots | -reply | +reply slots | free"
+        "reset backend slots dead | -reply | +reply slots | free"
     );
 }
 

@@ -1,6 +1,6 @@
 //! Random sequences of models and views.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 use lb_common::abi::backend::NextHop;
 use proptest::{collection::vec, prelude::*};
@@ -10,8 +10,11 @@ use super::{
     world::World,
 };
 use crate::{
-    model::{Backend, BackendKey, Connections, Forward, Health, Model, Service},
-    plan::{PlanError, View},
+    model::{
+        Admin, Backend, BackendKey, Connections, Forward, Health, Model, Override, Service,
+        Tracking,
+    },
+    plan::{PlanError, Progress, View},
 };
 
 /// Two VIPs with the same three ports each: services may not have a port twice, since replies tell
@@ -35,6 +38,10 @@ struct Step {
     sizes: Vec<u8>,
     backends: Vec<AnyBackend>,
     reversed: bool,
+    tracking: Vec<Tracking>,
+    drains: bool,
+    /// Before the step all windows end, and all drains.
+    waits: bool,
     /// Of the plan's writes, how many are made before the daemon dies; above 100: it lives.
     per_cent: u8,
 }
@@ -46,6 +53,7 @@ struct AnyBackend {
     health: Health,
     resolved: u8,
     fixed_port: bool,
+    admin: Admin,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -59,28 +67,49 @@ fn step() -> impl Strategy<Value = Step> {
         ],
         0_u8..4,
         proptest::bool::weighted(0.8),
+        prop_oneof![
+            6 => Just(Admin::Enabled),
+            1 => Just(Admin::Draining),
+            1 => Just(Admin::Disabled),
+        ],
     )
-        .prop_map(|(owner, weight, health, resolved, fixed_port)| AnyBackend {
-            owner,
-            weight,
-            health,
-            resolved,
-            fixed_port,
-        });
+        .prop_map(
+            |(owner, weight, health, resolved, fixed_port, admin)| AnyBackend {
+                owner,
+                weight,
+                health,
+                resolved,
+                fixed_port,
+                admin,
+            },
+        );
+    let tracking = prop_oneof![
+        4 => Just(Tracking::Transition),
+        1 => Just(Tracking::Always),
+        1 => Just(Tracking::Never),
+    ];
     (
         vec(0..SERVICES + 1, VIPS.len()),
         vec(0..SIZES.len() as u8, usize::from(SERVICES)),
         vec(backend, 0..=BACKENDS),
         any::<bool>(),
+        vec(tracking, usize::from(SERVICES)),
+        any::<bool>(),
+        any::<bool>(),
         0_u8..250,
     )
-        .prop_map(|(vip_owners, sizes, backends, reversed, per_cent)| Step {
-            vip_owners,
-            sizes,
-            backends,
-            reversed,
-            per_cent,
-        })
+        .prop_map(
+            |(vip_owners, sizes, backends, reversed, tracking, drains, waits, per_cent)| Step {
+                vip_owners,
+                sizes,
+                backends,
+                reversed,
+                tracking,
+                drains,
+                waits,
+                per_cent,
+            },
+        )
 }
 
 /// A step that differs from the last one in a few places only.
@@ -95,6 +124,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
                 }
                 if keep & 2 != 0 {
                     step.sizes.clone_from(&last.sizes);
+                    step.tracking.clone_from(&last.tracking);
                 }
                 if keep & 4 != 0 {
                     for (new, old) in step.backends.iter_mut().zip(&last.backends) {
@@ -137,7 +167,12 @@ impl Step {
             name: format!("s{number}").into(),
             forward: Forward::Dnat,
             table_size: SIZES[usize::from(self.sizes[usize::from(number)])],
-            connections: Connections::default(),
+            connections: Connections {
+                tracking: self.tracking[usize::from(number)],
+                drain_timeout: Duration::from_secs(u64::from(self.drains)),
+                slow_start: Duration::from_secs(u64::from(self.reversed)),
+                ..Connections::default()
+            },
             health: None,
             backends: self
                 .backends
@@ -148,6 +183,21 @@ impl Step {
                 .collect(),
             listeners,
         }
+    }
+
+    fn overrides(&self, model: &Model) -> BTreeMap<BackendKey, Override> {
+        let mut overrides = BTreeMap::new();
+        for service in &model.services {
+            for backend in &service.backends {
+                let IpIndex(n) = IpIndex::of(backend);
+                let wish = Override {
+                    admin: self.backends[n].admin,
+                    weight: None,
+                };
+                overrides.insert(service.key(backend), wish);
+            }
+        }
+        overrides
     }
 
     fn views(&self, model: &Model) -> BTreeMap<BackendKey, View> {
@@ -199,9 +249,14 @@ proptest! {
         for step in steps {
             let model = step.model();
             let views = step.views(&model);
+            world.overrides = step.overrides(&model);
+            if step.waits {
+                world.wait_for_everything(&model);
+            }
             match world.plan(&model, &views) {
                 Ok(plan) => {
                     world.apply(&plan, usize::MAX);
+                    world.progress = Progress::default();
                     world.check_reached(&model, &views);
                     prop_assert_eq!(plan.is_empty(), plan.phases.is_empty());
                 }
@@ -216,6 +271,10 @@ proptest! {
         for step in steps {
             let model = step.model();
             let views = step.views(&model);
+            world.overrides = step.overrides(&model);
+            if step.waits {
+                world.wait_for_everything(&model);
+            }
             let Ok(plan) = world.plan(&model, &views) else { continue };
             let writes = plan.summary().writes;
             world.apply(&plan, writes * usize::from(step.per_cent) / 100);
@@ -224,6 +283,7 @@ proptest! {
                 world.was_adopted = true;
                 world.barrier();
             }
+            world.progress = Progress::default();
             if let Ok(plan) = world.plan(&model, &views) {
                 world.apply(&plan, usize::MAX);
                 world.check_reached(&model, &views);

@@ -1,21 +1,26 @@
 //! Maps as the kernel would have them, written one write at a time, with everything that must hold
 //! for the packets in between.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
 
 use lb_common::abi::{
     backend::{Backend, BackendState, NextHop},
     reply::ReplyV4,
     service::{ServiceId, ServiceRecord, ServiceRef},
-    slot::Slot,
+    slot::{LocalBackend, NO_BACKEND, Slot},
     vip::VipKeyV4,
 };
 
 use crate::{
-    model::{BackendKey, Model},
+    model::{Admin, Backend as Configured, BackendKey, Model, Override, Service, Tracking},
     plan::{
-        BackendIndex, Capacity, Desired, Endpoint, Image, Plan, PlanError, Range, RawMaps, Seed,
-        View, Write, maglev, reconcile,
+        BackendIndex, Capacity, Desired, Endpoint, Image, Plan, PlanError, Progress, Range,
+        RawMaps, Scope, Seed, ServiceProgress, View, Write, maglev,
+        motion::{self, State},
+        reconcile,
     },
 };
 
@@ -25,6 +30,9 @@ type Views = BTreeMap<BackendKey, View>;
 pub(super) struct World {
     pub(super) image: Image,
     pub(super) seed: Seed,
+    pub(super) overrides: BTreeMap<BackendKey, Override>,
+    /// What time has brought; spent by the next plan that is reached.
+    pub(super) progress: Progress,
     vips: BTreeMap<VipKeyV4, ServiceId>,
     services: Vec<ServiceRef>,
     records: Vec<ServiceRecord>,
@@ -32,13 +40,20 @@ pub(super) struct World {
     backends: Vec<Backend>,
     replies: BTreeMap<VipKeyV4, ReplyV4>,
     /// Whom a slot was written for; forgotten when the slot is written.
-    written_for: BTreeMap<u32, Identity>,
+    written_for: BTreeMap<(u32, Half), Identity>,
     /// VIPs that the plan deletes further on: their replies may be another VIP's already.
     leaving: BTreeSet<VipKeyV4>,
     /// A daemon died in between: some slot may name a backend whose replies it had withdrawn.
     pub(super) was_adopted: bool,
     /// What a packet may hold that began since the last barrier.
     held: Held,
+}
+
+/// Which backend of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Half {
+    Current,
+    Previous,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +75,8 @@ impl World {
         Self {
             image: Image::default(),
             seed: Seed::derive(None),
+            overrides: BTreeMap::new(),
+            progress: Progress::default(),
             vips: BTreeMap::new(),
             services: vec![ServiceRef::NONE; capacity.services as usize],
             records: vec![ServiceRecord::default(); capacity.records as usize],
@@ -78,8 +95,10 @@ impl World {
         let desired = Desired {
             model,
             views,
-            overrides: &BTreeMap::new(),
+            overrides: &self.overrides,
             seed,
+            progress: &self.progress,
+            scope: Scope::All,
         };
         reconcile(&desired, &self.image)
     }
@@ -87,9 +106,43 @@ impl World {
     /// Plans, applies, and checks that what is wanted is there.
     pub(super) fn reach(&mut self, model: &Model, views: &Views) -> Plan {
         let plan = self.plan(model, views).unwrap();
+        self.progress = Progress::default();
         self.apply(&plan, usize::MAX);
         self.check_reached(model, views);
         plan
+    }
+
+    /// Says that all windows are over, that no entries are left, that all drains are over.
+    pub(super) fn wait_for_everything(&mut self, model: &Model) {
+        let mut progress = Progress::default();
+        for id in self.image.service_ids() {
+            let held = self.image.service(id).unwrap();
+            let slots_in = |wanted: fn(Slot) -> bool| {
+                (0_u32..)
+                    .zip(held.slots)
+                    .filter(|(_, slot)| wanted(**slot))
+                    .map(|(number, _)| number)
+                    .collect()
+            };
+            let resizing = !held.old_slots.is_empty();
+            let range = Range::backends(&held.record);
+            let departed = range.locals().filter(|local| {
+                let entry = range.backend(*local).and_then(|i| self.image.backend(i));
+                entry.is_some_and(|entry| !is_configured(model, &self.image, id, entry))
+            });
+            let new = ServiceProgress {
+                expired: slots_in(|slot| matches!(motion::state(slot), State::Transition { .. })),
+                settled: slots_in(|slot| matches!(motion::state(slot), State::Tracked(_))),
+                resized: resizing,
+                departed: departed.collect(),
+                ..ServiceProgress::default()
+            };
+            let settled = if resizing { Vec::new() } else { new.settled };
+            progress
+                .services
+                .insert(id, ServiceProgress { settled, ..new });
+        }
+        self.progress = progress;
     }
 
     /// Applies the first `most` writes of a plan.
@@ -204,9 +257,18 @@ impl World {
                 );
             }
         }
+        let in_force = self.vips.values().any(|id| {
+            let record = self.record_of(*id);
+            record.is_some_and(|record| Range::slots(&record).overlaps(run))
+        });
         for (number, slot) in (first..).zip(slots) {
-            self.slots[number as usize] = *slot;
-            self.written_for.remove(&number);
+            let before = mem::replace(&mut self.slots[number as usize], *slot);
+            if before.current() != slot.current() || !in_force {
+                self.written_for.remove(&(number, Half::Current));
+            }
+            if before.previous() != slot.previous() || !in_force {
+                self.written_for.remove(&(number, Half::Previous));
+            }
         }
         let records = self.vips.values().filter_map(|id| self.record_of(*id));
         for record in records.filter(|record| Range::slots(record).overlaps(run)) {
@@ -228,8 +290,12 @@ impl World {
         let named: BTreeSet<Slot> = self.slots[slots].iter().copied().collect();
         let vips = self.vips.iter().filter(|(_, id)| **id == record.service);
         for (vip, _) in vips.filter(|(vip, _)| !self.leaving.contains(vip)) {
-            for slot in named.iter().filter(|slot| **slot != Slot::UNSET) {
-                let index = Range::backends(record).backend(slot.current()).unwrap();
+            let locals = named
+                .iter()
+                .flat_map(|slot| [slot.current(), slot.previous()])
+                .filter(|local| ![0, NO_BACKEND].contains(local));
+            for local in locals {
+                let index = Range::backends(record).backend(local).unwrap();
                 let entry = &self.backends[index.0 as usize];
                 let port = if entry.port.get() == 0 {
                     vip.port
@@ -259,11 +325,18 @@ impl World {
             for number in record.slots_first..record.slots_first + record.slots_count {
                 self.check_slot(&record, number, write);
             }
+            for number in record.old_slots_first..record.old_slots_first + record.old_slots_count {
+                self.check_old_slot(&record, number, write);
+            }
             ranges.push(record);
         }
         for (number, a) in ranges.iter().enumerate() {
             for b in &ranges[..number] {
-                assert!(!Range::slots(a).overlaps(Range::slots(b)), "{write:?}");
+                for slots in [Range::slots(a), Range::old_slots(a)] {
+                    for others in [Range::slots(b), Range::old_slots(b)] {
+                        assert!(!slots.overlaps(others), "{write:?}");
+                    }
+                }
                 assert!(
                     !Range::backends(a).overlaps(Range::backends(b)),
                     "{write:?}"
@@ -274,12 +347,34 @@ impl World {
 
     fn check_slot(&mut self, record: &ServiceRecord, number: u32, write: &Write) {
         let slot = self.slots[number as usize];
-        assert!(slot.is_stable());
-        if slot == Slot::UNSET {
+        self.check_named(record, (number, Half::Current), slot.current(), write);
+        if slot.previous() != NO_BACKEND {
+            self.check_named(record, (number, Half::Previous), slot.previous(), write);
+        }
+    }
+
+    /// Of a range that is being left only owners count.
+    fn check_old_slot(&mut self, record: &ServiceRecord, number: u32, write: &Write) {
+        let slot = self.slots[number as usize];
+        let half = match motion::state(slot) {
+            State::Transition { .. } => Half::Previous,
+            State::Stable(_) | State::Tracked(_) => Half::Current,
+        };
+        self.check_named(record, (number, half), motion::owner(slot), write);
+    }
+
+    fn check_named(
+        &mut self,
+        record: &ServiceRecord,
+        half: (u32, Half),
+        local: LocalBackend,
+        write: &Write,
+    ) {
+        if local == 0 {
             return;
         }
-        let index = Range::backends(record).backend(slot.current());
-        let index = index.unwrap_or_else(|| panic!("{slot:?} outside of {record:?} ({write:?})"));
+        let index = Range::backends(record).backend(local);
+        let index = index.unwrap_or_else(|| panic!("{half:?} outside of {record:?} ({write:?})"));
         let entry = &self.backends[index.0 as usize];
         assert!(BackendState(entry.state).is_in_use(), "{index} ({write:?})");
         assert_eq!(entry.service, record.service, "{index} ({write:?})");
@@ -287,55 +382,91 @@ impl World {
             endpoint: Endpoint::of_entry(entry),
             generation: entry.generation,
         };
-        let written_for = *self.written_for.entry(number).or_insert(identity);
-        assert_eq!(identity, written_for, "slot {number} ({write:?})");
+        let written_for = *self.written_for.entry(half).or_insert(identity);
+        assert_eq!(identity, written_for, "{half:?} ({write:?})");
         self.held.backends.insert(index.0);
     }
 
-    /// What is wanted is there, nothing else is, and there is nothing left to do.
+    /// What is wanted is there, nothing else is but who finishes its connections, and there is nothing
+    /// left to do.
     pub(super) fn check_reached(&self, model: &Model, views: &Views) {
         assert_eq!(self.plan(model, views).unwrap(), Plan::default());
         let listeners: usize = model.services.iter().map(|s| s.listeners.len()).sum();
         assert_eq!(self.vips.len(), listeners);
-        let backends: usize = model.services.iter().map(|s| s.backends.len()).sum();
-        assert_eq!(self.image.backends_in_use().count(), backends);
-        let replies = model.services.iter();
-        let replies: usize = replies.map(|s| s.listeners.len() * s.backends.len()).sum();
-        assert_eq!(self.replies.len(), replies);
+        let mut backends = 0;
+        let mut replies = 0;
         for service in &model.services {
+            let status = self.image.status(service).unwrap();
+            let leaving = status.backends.len() - service.backends.len();
+            let connections = &service.connections;
+            let may_drain =
+                connections.tracking != Tracking::Never && !connections.drain_timeout.is_zero();
+            assert!(leaving == 0 || may_drain);
+            backends += status.backends.len();
+            replies += status.backends.len() * service.listeners.len();
             self.check_service(service, views);
         }
+        assert_eq!(self.image.backends_in_use().count(), backends);
+        assert_eq!(self.replies.len(), replies);
     }
 
-    fn check_service(&self, service: &crate::model::Service, views: &Views) {
+    fn check_service(&self, service: &Service, views: &Views) {
         let status = self.image.status(service).unwrap();
+        let held = self.image.service(status.id).unwrap();
         let mut eligible = BTreeMap::new();
         for backend in &service.backends {
             let endpoint = Endpoint::from(backend);
-            let view = views
-                .get(&service.key(backend))
-                .copied()
-                .unwrap_or_default();
+            let key = service.key(backend);
+            let view = views.get(&key).copied().unwrap_or_default();
+            let wish = self.overrides.get(&key).copied().unwrap_or_default();
             let found = status.backends[&endpoint];
-            assert_eq!(found.state.is_dead(), !view.health.is_usable());
+            let disabled = wish.admin == Admin::Disabled;
+            assert_eq!(found.state.is_dead(), disabled || !view.health.is_usable());
+            let weight = weight(backend, wish);
+            assert_eq!(found.state.0 & BackendState::NO_NEW_FLOWS != 0, weight == 0);
             if let Some(next_hop) = view.next_hop {
                 assert_eq!(found.next_hop, next_hop);
             }
             let reached = found.next_hop != NextHop::UNRESOLVED;
-            if view.health.is_usable() && backend.weight > 0 && reached {
-                eligible.insert(endpoint, backend.weight);
+            if view.health.is_usable() && weight > 0 && reached {
+                eligible.insert(endpoint, weight);
+            }
+        }
+        for slot in held.slots {
+            match service.connections.tracking {
+                Tracking::Transition => {}
+                Tracking::Always => assert!(!slot.is_stable() || *slot == Slot::UNSET),
+                Tracking::Never => assert!(slot.is_stable()),
             }
         }
         if eligible.is_empty() {
             return;
         }
         let endpoints: Vec<Endpoint> = eligible.keys().copied().collect();
-        let wanted: Vec<Slot> = maglev::table(&eligible, service.table_size, self.seed.table)
+        let size = u32::try_from(held.slots.len()).unwrap();
+        assert!(size == service.table_size || !held.old_slots.is_empty());
+        let wanted: Vec<LocalBackend> = maglev::table(&eligible, size, self.seed.table)
             .into_iter()
-            .map(|position| Slot::stable(status.backends[&endpoints[position as usize]].local))
+            .map(|position| status.backends[&endpoints[position as usize]].local)
             .collect();
-        assert_eq!(self.image.service(status.id).unwrap().slots, wanted);
+        let found: Vec<LocalBackend> = held.slots.iter().map(|slot| slot.current()).collect();
+        assert_eq!(found, wanted);
     }
+}
+
+fn weight(backend: &Configured, wish: Override) -> u16 {
+    match wish.admin {
+        Admin::Enabled => wish.weight.unwrap_or(backend.weight),
+        Admin::Draining | Admin::Disabled => 0,
+    }
+}
+
+/// Whether the model still has the backend of an entry, in the service that has the entry.
+fn is_configured(model: &Model, image: &Image, id: ServiceId, entry: &Backend) -> bool {
+    model.services.iter().any(|service| {
+        image.service_id(service) == Some(id)
+            && (service.backends.iter()).any(|b| Endpoint::from(b) == Endpoint::of_entry(entry))
+    })
 }
 
 fn deleted_vip(write: &Write) -> Option<VipKeyV4> {

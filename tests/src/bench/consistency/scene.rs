@@ -60,14 +60,17 @@ impl Scene {
     pub(super) fn start(&mut self, tracking: &'static str, window: Duration) -> Result<Act<'_>> {
         let mut config = Config::new(&sweep::unique_name(), &self.topology);
         let service = config.web();
-        service.connections = Connections {
-            tracking: Some(tracking),
-            transition_window: Some(window),
-            flow_idle: Some(window),
-            // A health check that fails is no reason to reset connections that go on.
-            on_death: Some("keep"),
-            drain_timeout: Some(DRAIN_TIMEOUT),
-        };
+        service.connections.tracking = Some(tracking);
+        if tracking != "never" {
+            service.connections = Connections {
+                tracking: service.connections.tracking,
+                transition_window: Some(window),
+                flow_idle: Some(window),
+                // A health check that fails is no reason to reset connections that go on.
+                on_death: Some("keep"),
+                drain_timeout: Some(DRAIN_TIMEOUT),
+            };
+        }
         service.health = vec![Health::quick_http("/", &[200])];
         service.backends = (0..BACKENDS - 1).map(|place| self.entry(place)).collect();
         let daemon = Daemon::start(&self.topology.lb, config)?;

@@ -1,0 +1,346 @@
+//! The flows that are remembered, with the names that people know.
+
+use std::{cell::RefCell, collections::BTreeMap, net::SocketAddrV4};
+
+use lb_common::abi::{
+    backend::{Backend as Entry, BackendState},
+    flow::{FlowEntry, FlowKeyV4, TICK_SHIFT},
+    service::{ServiceId, ServiceRecord},
+    slot::LocalBackend,
+    vip::VipKeyV4,
+};
+use lb_common::endian::Be16;
+
+use super::state::Controller;
+use crate::{
+    admin::{
+        FlowCursor, FlowPage, FlowsQuery, Refusal,
+        flows::{Flow, FlowState, FlowTable},
+        status,
+    },
+    config::nearest,
+    dataplane::{Batch, Cursor, Dataplane, Table},
+    model::{Model, Protocol, Service, Tracking},
+    plan::{BackendIndex, BackendStatus, Endpoint, Image, Range, ServiceStatus},
+};
+
+/// Entries that are read at a time: a millisecond or so, in which nothing else is done.
+const PAGE: u32 = 4096;
+
+/// How many flows are remembered, counted in a pass over the tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Remembered {
+    /// Of each backend; those that are missing have none.
+    pub(super) backends: BTreeMap<BackendIndex, u64>,
+    /// Of each service; likewise.
+    pub(super) services: BTreeMap<ServiceId, u64>,
+}
+
+impl Controller {
+    /// Some of the flows that are asked for, from where the page before ended.
+    ///
+    /// # Errors
+    /// Names that are none, or a table that cannot be read.
+    pub(super) fn flow_page(
+        &self,
+        query: &FlowsQuery,
+        from: Option<FlowCursor>,
+    ) -> Result<FlowPage, Refusal> {
+        if from.is_none() {
+            known(&self.model, query)?;
+        }
+        let FlowCursor { table, bucket } = from.unwrap_or(FlowCursor {
+            table: FlowTable::Transition,
+            bucket: None,
+        });
+        let Batch { entries, next } = self
+            .dataplane
+            .flows(table.into(), bucket.map(Cursor::from_raw), PAGE)
+            .map_err(|error| Refusal::unavailable(error.to_string()))?;
+        let names = Names::new(&self.image, &self.model);
+        let now = Dataplane::now_ticks();
+        let asked =
+            |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
+        let flows = entries
+            .iter()
+            .map(|(key, entry)| names.flow(key, *entry, table, now))
+            .filter(|flow| asked(&query.service, &flow.service))
+            .filter(|flow| asked(&query.backend, &flow.backend));
+        Ok(FlowPage {
+            flows: flows.collect(),
+            next: match (next, table) {
+                (Some(next), table) => Some(FlowCursor {
+                    table,
+                    bucket: Some(next.raw()),
+                }),
+                (None, FlowTable::Transition) => Some(FlowCursor {
+                    table: FlowTable::Always,
+                    bucket: None,
+                }),
+                (None, FlowTable::Always) => None,
+            },
+        })
+    }
+
+    /// A service's figures for the status.
+    pub(super) fn flow_figures(
+        &self,
+        service: &Service,
+        held: Option<&ServiceStatus>,
+    ) -> Option<status::Flows> {
+        if service.connections.tracking == Tracking::Never {
+            return None;
+        }
+        let id = held?.id;
+        let counted = match self.dataplane.flow_counters(id) {
+            Ok(counted) => counted,
+            Err(error) => {
+                log::error!("{error}");
+                return None;
+            }
+        };
+        let remembered = self.remembered.as_ref();
+        Some(status::Flows {
+            entries: remembered.map(|r| r.services.get(&id).copied().unwrap_or(0)),
+            lookups: counted.lookups,
+            misses: counted.misses,
+            inserts: counted.inserts,
+            refused: counted.refused,
+        })
+    }
+
+    /// How many flows of a backend are remembered, where that is known.
+    pub(super) fn flows_of(&self, service: &Service, held: Option<&BackendStatus>) -> Option<u64> {
+        // What no packet looks for, or nothing could name, is not remembered.
+        let (Some(held), true) = (held, service.connections.tracking != Tracking::Never) else {
+            return Some(0);
+        };
+        let Remembered { backends, .. } = self.remembered.as_ref()?;
+        Some(backends.get(&held.index).copied().unwrap_or(0))
+    }
+}
+
+/// The names of what entries refer to.
+pub(super) struct Names<'a> {
+    image: &'a Image,
+    services: BTreeMap<ServiceId, &'a Service>,
+    /// Found before: flows are many, backends few.
+    backends: RefCell<BTreeMap<(ServiceId, LocalBackend), Option<(u16, String)>>>,
+}
+
+impl<'a> Names<'a> {
+    pub(super) fn new(image: &'a Image, model: &'a Model) -> Self {
+        let services = model.services.iter();
+        Self {
+            image,
+            services: services
+                .filter_map(|service| Some((image.service_id(service)?, service)))
+                .collect(),
+            backends: RefCell::default(),
+        }
+    }
+
+    /// The service that listens at an address.
+    pub(super) fn service(
+        &self,
+        protocol: u8,
+        destination: SocketAddrV4,
+    ) -> Option<(&'a Service, ServiceRecord)> {
+        let address = (*destination.ip()).into();
+        let key = |port| VipKeyV4::new(address, Be16::new(port), protocol);
+        let vips = self.image.vips();
+        let id = vips
+            .get(&key(destination.port()))
+            .or_else(|| vips.get(&key(0)))?;
+        let record = self.image.service(*id)?.record;
+        Some((self.services.get(id)?, record))
+    }
+
+    /// The backend that a service's slots or entries name; `None`: its place is free.
+    pub(super) fn entry(&self, record: &ServiceRecord, local: LocalBackend) -> Option<&'a Entry> {
+        let entry = self
+            .image
+            .backend(Range::backends(record).backend(local)?)?;
+        let in_use = BackendState(entry.state).is_in_use() && entry.service == record.service;
+        in_use.then_some(entry)
+    }
+
+    /// Its generation and name; the address of one that left the configuration.
+    pub(super) fn backend(
+        &self,
+        record: &ServiceRecord,
+        local: LocalBackend,
+    ) -> Option<(u16, String)> {
+        let find = || {
+            let entry = self.entry(record, local)?;
+            let endpoint = Endpoint::of_entry(entry);
+            let service = self.services.get(&record.service);
+            let backends = service.map(|s| s.backends.as_slice()).unwrap_or_default();
+            let named = backends.iter().find(|b| Endpoint::from(*b) == endpoint);
+            let name = named.map_or_else(|| endpoint.to_string(), |b| b.name.to_string());
+            Some((entry.generation, name))
+        };
+        let mut known = self.backends.borrow_mut();
+        known
+            .entry((record.service, local))
+            .or_insert_with(find)
+            .clone()
+    }
+
+    fn flow(&self, key: &FlowKeyV4, entry: FlowEntry, table: FlowTable, now: u64) -> Flow {
+        let source = SocketAddrV4::new(key.source.into(), key.source_port.get());
+        let destination = SocketAddrV4::new(key.destination.into(), key.destination_port.get());
+        let service = self.service(key.protocol, destination);
+        let backend = service.and_then(|(_, record)| self.backend(&record, entry.backend()));
+        let (backend, state) = holder(backend, entry);
+        Flow {
+            protocol: if key.protocol == Protocol::Udp.number() {
+                Protocol::Udp.to_string()
+            } else {
+                Protocol::Tcp.to_string()
+            },
+            source: source.to_string(),
+            destination: destination.to_string(),
+            service: service.map(|(service, _)| service.name.to_string()),
+            backend,
+            state,
+            idle_s: idle(entry, now),
+            table,
+        }
+    }
+}
+
+/// Who an entry is for and how far its flow is, given who has the place that it names.
+pub(super) fn holder(
+    found: Option<(u16, String)>,
+    entry: FlowEntry,
+) -> (Option<String>, FlowState) {
+    match found {
+        Some((generation, name)) if generation == entry.generation() => {
+            let state = if entry.flags() & FlowEntry::CLOSING != 0 {
+                FlowState::Closing
+            } else if entry.flags() & FlowEntry::ESTABLISHED != 0 {
+                FlowState::Established
+            } else {
+                FlowState::Syn
+            };
+            (Some(name), state)
+        }
+        _ => (None, FlowState::Stale),
+    }
+}
+
+/// Seconds since an entry's last packet; `now` in ticks.
+pub(super) fn idle(entry: FlowEntry, now: u64) -> u64 {
+    (u64::from(entry.age(now)) << TICK_SHIFT) / 1_000_000_000
+}
+
+/// Refuses names that are not configured, so that a slip of the finger is not taken for silence.
+fn known(model: &Model, query: &FlowsQuery) -> Result<(), Refusal> {
+    let FlowsQuery {
+        service,
+        backend,
+        limit: _,
+        count: _,
+    } = query;
+    let names: Vec<&str> = model.services.iter().map(|s| &*s.name).collect();
+    if let Some(name) = service
+        && !names.contains(&name.as_str())
+    {
+        return Err(unknown("service", name, &names));
+    }
+    let within = model.services.iter().filter(|one| match service {
+        Some(name) => *one.name == **name,
+        None => true,
+    });
+    let names: Vec<&str> = within
+        .flat_map(|one| one.backends.iter().map(|b| &*b.name))
+        .collect();
+    // One that left the configuration is known by its address.
+    let is_address = |name: &str| name.starts_with(|c: char| c.is_ascii_digit());
+    match backend {
+        Some(name) if !names.contains(&name.as_str()) && !is_address(name) => {
+            Err(unknown("backend", name, &names))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn unknown(what: &str, name: &str, names: &[&str]) -> Refusal {
+    let hint = nearest(name, names).map(|near| format!(", did you mean `{near}`?"));
+    Refusal::bad_request(format!(
+        "there is no {what} `{name}`{}",
+        hint.unwrap_or_default()
+    ))
+}
+
+impl From<FlowTable> for Table {
+    fn from(table: FlowTable) -> Self {
+        match table {
+            FlowTable::Transition => Self::Transition,
+            FlowTable::Always => Self::Always,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    #[test]
+    fn an_entry_tells_how_far_its_flow_is() {
+        let state = |flags, generation: Option<u16>| {
+            let entry = FlowEntry::new(1, 7, flags, 0);
+            let (name, state) = holder(generation.map(|g| (g, "b1".to_owned())), entry);
+            assert_eq!(name.is_none(), state == FlowState::Stale);
+            state
+        };
+        let both = FlowEntry::ESTABLISHED | FlowEntry::CLOSING;
+        assert_eq!(state(0, Some(7)), FlowState::Syn);
+        assert_eq!(
+            state(FlowEntry::ESTABLISHED, Some(7)),
+            FlowState::Established
+        );
+        assert_eq!(state(both, Some(7)), FlowState::Closing);
+        assert_eq!(state(both, Some(8)), FlowState::Stale, "another's by now");
+        assert_eq!(state(both, None), FlowState::Stale, "nobody's");
+    }
+
+    #[test]
+    fn ticks_are_told_in_seconds() {
+        let entry = FlowEntry::new(1, 0, 0, 1000);
+        assert_eq!(idle(entry, 1000), 0);
+        assert_eq!(idle(entry, 1100), 107);
+        assert_eq!(idle(entry, 999), 0, "another CPU's clock");
+    }
+
+    #[test]
+    fn names_that_are_none_are_refused() {
+        let text = "[[service]]\nname = 'web'\nlisten = ['tcp://203.0.113.80:80']\n\
+                    backend = [{ name = 'web-1', address = '10.0.1.1' }]\n\
+                    [[service]]\nname = 'mail'\nlisten = ['tcp://203.0.113.25:25']\n\
+                    backend = [{ name = 'mail-1', address = '10.0.2.1' }]";
+        let model = parse("s.toml", text).unwrap().model;
+        let ask = |service: Option<&str>, backend: Option<&str>| {
+            let query = FlowsQuery {
+                service: service.map(str::to_owned),
+                backend: backend.map(str::to_owned),
+                ..FlowsQuery::default()
+            };
+            known(&model, &query).map_err(|refusal| refusal.message)
+        };
+        assert_eq!(ask(None, None), Ok(()));
+        assert_eq!(ask(Some("web"), Some("web-1")), Ok(()));
+        assert_eq!(ask(None, Some("mail-1")), Ok(()));
+        assert_eq!(ask(Some("web"), Some("10.0.9.9:80")), Ok(()));
+        assert_eq!(
+            ask(Some("wep"), None).unwrap_err(),
+            "there is no service `wep`, did you mean `web`?"
+        );
+        assert_eq!(
+            ask(Some("web"), Some("mail-1")).unwrap_err(),
+            "there is no backend `mail-1`"
+        );
+    }
+}

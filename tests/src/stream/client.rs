@@ -74,8 +74,9 @@ impl Streams {
     /// # Errors
     /// Where one broke or did not open in time.
     pub fn open(host: &Host, hold: Hold, deadline: Duration) -> Result<Self> {
-        // A server may be in this process, too.
-        allow_open_files(2 * u64::from(hold.connections))?;
+        // The servers may be in this process, too, and keep for a while what broke unnoticed by them.
+        let both_ends = 2 * u64::from(hold.connections);
+        allow_open_files(both_ends, 5 * both_ends)?;
         let connections = hold.connections;
         let (sender, events) = channel();
         let (stop, stopped) = watch::channel(false);

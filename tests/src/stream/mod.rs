@@ -14,7 +14,7 @@ pub mod tally;
 
 use std::fmt::{self, Display, Formatter};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Longest line of either side, with its end.
@@ -51,19 +51,21 @@ impl Display for Question {
     }
 }
 
-/// Lets this process have `count` open files, and some more.
+/// Lets this process have `enough` open files, or as many of those as it may, but at least `least`.
 ///
 /// # Errors
-/// Where the hard limit is lower.
-pub fn allow_open_files(count: u64) -> Result<()> {
+/// Where it may have fewer.
+pub fn allow_open_files(least: u64, enough: u64) -> Result<()> {
+    /// For all else that is open.
     const MORE: u64 = 512;
-    let needed = count + MORE;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("reading the file limit")?;
-    if soft >= needed {
-        return Ok(());
-    }
-    setrlimit(Resource::RLIMIT_NOFILE, needed, hard.max(needed))
-        .with_context(|| format!("raising the limit of open files from {soft} to {needed}"))
+    ensure!(
+        hard >= least + MORE,
+        "{least} open files are needed and {hard} allowed: raise the hard limit (ulimit -Hn)"
+    );
+    let wanted = (enough + MORE).min(hard).max(soft);
+    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)
+        .with_context(|| format!("raising the limit of open files from {soft} to {wanted}"))
 }
 
 #[cfg(test)]

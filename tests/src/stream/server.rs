@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -18,6 +18,7 @@ use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpSocket, TcpStream},
     sync::oneshot,
+    time::timeout,
 };
 
 use super::{LINE_MAX, Question, tally::Death};
@@ -25,6 +26,9 @@ use crate::host::{Host, Task};
 
 /// Connections that wait to be accepted: many open at once.
 const BACKLOG: u32 = 4096;
+
+/// A connection that is silent for so long is closed: when its packets go elsewhere, nobody says so.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// A server on a thread inside a host; dropping it kills it.
 #[derive(Debug)]
@@ -166,7 +170,7 @@ async fn answer(mut stream: TcpStream, name: &str, healthy: &AtomicBool) -> io::
     let mut reader = BufReader::with_capacity(LINE_MAX, reader);
     let mut line = String::new();
     let mut last: Option<Question> = None;
-    while read_line(&mut reader, &mut line).await? > 0 {
+    while timeout(SILENCE, read_line(&mut reader, &mut line)).await?? > 0 {
         if last.is_none() && line.starts_with("GET ") {
             return writer.write_all(health(healthy)).await;
         }

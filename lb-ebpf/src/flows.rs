@@ -75,14 +75,15 @@ impl Flow {
     /// Its entry: in its own table or, while services change between the two, in the other.
     #[inline(always)]
     pub(crate) fn find(&self) -> Option<Found> {
+        let key = &self.key;
         let place = if self.always {
-            match maps::ALWAYS_FLOWS_IPV4.get_ptr_mut(&self.key) {
-                None if settings::transition() => maps::FLOWS_IPV4.get_ptr_mut(&self.key)?,
+            match maps::ALWAYS_FLOWS_IPV4.get_ptr_mut(key) {
+                None if settings::transition() => maps::FLOWS_IPV4.get_ptr_mut(key)?,
                 place => place?,
             }
         } else {
-            match maps::FLOWS_IPV4.get_ptr_mut(&self.key) {
-                None if settings::always() => maps::ALWAYS_FLOWS_IPV4.get_ptr_mut(&self.key)?,
+            match maps::FLOWS_IPV4.get_ptr_mut(key) {
+                None if settings::always() => maps::ALWAYS_FLOWS_IPV4.get_ptr_mut(key)?,
                 place => place?,
             }
         };
@@ -117,10 +118,11 @@ impl Flow {
             self.refused(now);
             return Remembered::No;
         }
+        let key = &self.key;
         let result = if self.always {
-            maps::ALWAYS_FLOWS_IPV4.insert(&self.key, entry, NOEXIST)
+            maps::ALWAYS_FLOWS_IPV4.insert(key, entry, NOEXIST)
         } else {
-            maps::FLOWS_IPV4.insert(&self.key, entry, NOEXIST)
+            maps::FLOWS_IPV4.insert(key, entry, NOEXIST)
         };
         match result {
             Ok(()) => {

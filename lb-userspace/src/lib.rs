@@ -17,3 +17,4 @@ pub mod model;
 pub mod neighbor;
 pub mod overrides;
 pub mod plan;
+pub mod upkeep;

@@ -47,6 +47,23 @@ fn a_feature_that_is_off_leaves_no_code() -> Result<()> {
 }
 
 #[test]
+fn every_combination_of_features_loads() -> Result<()> {
+    if !sweep::ready() {
+        return Ok(());
+    }
+    for combination in 0..1_u32 << feature::ALL.len() {
+        let chosen = feature::ALL
+            .iter()
+            .enumerate()
+            .filter(|(place, _)| combination & 1 << place != 0);
+        let features = chosen.fold(0, |all, (_, (bit, _))| all | bit);
+        size(features)?;
+        size(features | feature::DRY_RUN)?;
+    }
+    Ok(())
+}
+
+#[test]
 fn a_program_stays_far_from_the_kernels_limits() -> Result<()> {
     if !sweep::ready() {
         return Ok(());

@@ -176,7 +176,7 @@ impl Controller {
             }
         });
         let owner = owner(old.map_or(slot, |(_, slot)| slot));
-        let name = |local| names.backend(&record, local).map(|(_, name)| name);
+        let name = |local| names.backend(&record, local).map(|occupant| occupant.name);
         let explained = |(number, slot): (u32, Slot), of, before| SlotExplained {
             number,
             of,
@@ -346,7 +346,7 @@ fn served(
         (_, None) if counter == Counter::PASS => Some(false),
         (_, None) => None,
     };
-    let name = |local| names.backend(record, local).map(|(_, name)| name);
+    let name = |local| names.backend(record, local).map(|occupant| occupant.name);
     PacketExplained {
         kind: kind(packet),
         backend: backend.and_then(name),

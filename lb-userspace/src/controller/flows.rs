@@ -21,20 +21,11 @@ use crate::{
     config::nearest,
     dataplane::{Batch, Cursor, Dataplane, Table},
     model::{Model, Protocol, Service, Tracking},
-    plan::{BackendIndex, BackendStatus, Endpoint, Image, Range, ServiceStatus},
+    plan::{BackendStatus, Endpoint, Image, Range, ServiceStatus},
 };
 
 /// Entries that are read at a time: a millisecond or so, in which nothing else is done.
 const PAGE: u32 = 4096;
-
-/// How many flows are remembered, counted in a pass over the tables.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Remembered {
-    /// Of each backend; those that are missing have none.
-    pub(super) backends: BTreeMap<BackendIndex, u64>,
-    /// Of each service; likewise.
-    pub(super) services: BTreeMap<ServiceId, u64>,
-}
 
 impl Controller {
     /// Some of the flows that are asked for, from where the page before ended.
@@ -99,9 +90,8 @@ impl Controller {
                 return None;
             }
         };
-        let remembered = self.remembered.as_ref();
         Some(status::Flows {
-            entries: remembered.map(|r| r.services.get(&id).copied().unwrap_or(0)),
+            entries: self.upkeep.gauges(id).entries,
             lookups: counted.lookups,
             misses: counted.misses,
             inserts: counted.inserts,
@@ -115,9 +105,44 @@ impl Controller {
         let (Some(held), true) = (held, service.connections.tracking != Tracking::Never) else {
             return Some(0);
         };
-        let Remembered { backends, .. } = self.remembered.as_ref()?;
-        Some(backends.get(&held.index).copied().unwrap_or(0))
+        let gauges = self.upkeep.gauges(self.image.service_id(service)?);
+        gauges.entries?;
+        Some(gauges.backends.get(&held.local).map_or(0, |b| b.entries))
     }
+}
+
+impl Controller {
+    /// Whether a backend has no flows left that packets could still bring it; `None`: not known, or not
+    /// yet. `named`: by a slot.
+    pub(super) fn drained(
+        &self,
+        service: &Service,
+        held: Option<&BackendStatus>,
+        named: bool,
+    ) -> Option<bool> {
+        let (Some(held), false) = (held, named) else {
+            return Some(!named);
+        };
+        if service.connections.tracking == Tracking::Never {
+            return Some(true);
+        }
+        let gauges = self.upkeep.gauges(self.image.service_id(service)?);
+        let backend = gauges.backends.get(&held.local).copied();
+        match (gauges.entries, backend.unwrap_or_default()) {
+            (_, backend) if backend.is_drained => Some(true),
+            (Some(_), backend) if backend.entries > 0 => Some(false),
+            _ => None,
+        }
+    }
+}
+
+/// Who has a backend's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Occupant {
+    /// How often the place was given away before.
+    pub(super) generation: u16,
+    /// The backend's name; the address of one that left the configuration.
+    pub(super) name: String,
 }
 
 /// The names of what entries refer to.
@@ -125,7 +150,7 @@ pub(super) struct Names<'a> {
     image: &'a Image,
     services: BTreeMap<ServiceId, &'a Service>,
     /// Found before: flows are many, backends few.
-    backends: RefCell<BTreeMap<(ServiceId, LocalBackend), Option<(u16, String)>>>,
+    backends: RefCell<BTreeMap<(ServiceId, LocalBackend), Option<Occupant>>>,
 }
 
 impl<'a> Names<'a> {
@@ -165,12 +190,8 @@ impl<'a> Names<'a> {
         in_use.then_some(entry)
     }
 
-    /// Its generation and name; the address of one that left the configuration.
-    pub(super) fn backend(
-        &self,
-        record: &ServiceRecord,
-        local: LocalBackend,
-    ) -> Option<(u16, String)> {
+    /// The same by name.
+    pub(super) fn backend(&self, record: &ServiceRecord, local: LocalBackend) -> Option<Occupant> {
         let find = || {
             let entry = self.entry(record, local)?;
             let endpoint = Endpoint::of_entry(entry);
@@ -178,7 +199,10 @@ impl<'a> Names<'a> {
             let backends = service.map(|s| s.backends.as_slice()).unwrap_or_default();
             let named = backends.iter().find(|b| Endpoint::from(*b) == endpoint);
             let name = named.map_or_else(|| endpoint.to_string(), |b| b.name.to_string());
-            Some((entry.generation, name))
+            Some(Occupant {
+                generation: entry.generation,
+                name,
+            })
         };
         let mut known = self.backends.borrow_mut();
         known
@@ -211,12 +235,9 @@ impl<'a> Names<'a> {
 }
 
 /// Who an entry is for and how far its flow is, given who has the place that it names.
-pub(super) fn holder(
-    found: Option<(u16, String)>,
-    entry: FlowEntry,
-) -> (Option<String>, FlowState) {
+pub(super) fn holder(found: Option<Occupant>, entry: FlowEntry) -> (Option<String>, FlowState) {
     match found {
-        Some((generation, name)) if generation == entry.generation() => {
+        Some(Occupant { generation, name }) if generation == entry.generation() => {
             let state = if entry.flags() & FlowEntry::CLOSING != 0 {
                 FlowState::Closing
             } else if entry.flags() & FlowEntry::ESTABLISHED != 0 {
@@ -292,7 +313,13 @@ mod tests {
     fn an_entry_tells_how_far_its_flow_is() {
         let state = |flags, generation: Option<u16>| {
             let entry = FlowEntry::new(1, 7, flags, 0);
-            let (name, state) = holder(generation.map(|g| (g, "b1".to_owned())), entry);
+            let (name, state) = holder(
+                generation.map(|generation| Occupant {
+                    generation,
+                    name: "b1".to_owned(),
+                }),
+                entry,
+            );
             assert_eq!(name.is_none(), state == FlowState::Stale);
             state
         };

@@ -14,6 +14,7 @@ mod startup;
 mod state;
 mod status;
 mod trace;
+mod upkeep;
 mod written;
 
 use std::{path::Path, time::Duration};
@@ -125,6 +126,7 @@ struct Inbox {
     commands: mpsc::Receiver<admin::Command>,
     trace_ended: mpsc::Receiver<()>,
     look: Interval,
+    tend: Interval,
     hang_up: Signal,
     terminate: Signal,
     interrupt: Signal,
@@ -137,6 +139,7 @@ enum Event {
     Command(admin::Command),
     TraceEnded,
     Look,
+    Tend,
     HangUp,
     Stop,
 }
@@ -150,6 +153,7 @@ impl Inbox {
             Some(command) = self.commands.recv() => Event::Command(command),
             Some(()) = self.trace_ended.recv() => Event::TraceEnded,
             _ = self.look.tick() => Event::Look,
+            _ = self.tend.tick() => Event::Tend,
             Some(()) = self.hang_up.recv() => Event::HangUp,
             Some(()) = self.terminate.recv() => Event::Stop,
             Some(()) = self.interrupt.recv() => Event::Stop,
@@ -195,7 +199,8 @@ pub async fn run(options: Options, ready: impl FnOnce()) -> Result<(), Error> {
         neighbor,
         commands,
         trace_ended,
-        look: look(),
+        look: every(interfaces::LOOK),
+        tend: every(upkeep::TURN),
         hang_up: signal(SignalKind::hangup()).map_err(io("listening for SIGHUP"))?,
         terminate: signal(SignalKind::terminate()).map_err(io("listening for SIGTERM"))?,
         interrupt: signal(SignalKind::interrupt()).map_err(io("listening for SIGINT"))?,
@@ -228,6 +233,7 @@ impl Controller {
                 Event::Command(command) => self.on_command(command).await,
                 Event::TraceEnded => self.on_trace_ended(),
                 Event::Look => self.on_look(),
+                Event::Tend => self.on_tend(),
                 Event::HangUp => self.on_hang_up().await,
                 Event::Stop => return false,
             }
@@ -294,11 +300,11 @@ impl Controller {
     }
 }
 
-/// When to look at the interfaces, whatever the notifications said.
-fn look() -> Interval {
-    let mut look = interval(interfaces::LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    look
+/// What is done again and again; not in a hurry where some of it was missed.
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// What `sluice detach` does: removes what an instance left without a daemon. Returns what that was, a

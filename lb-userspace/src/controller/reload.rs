@@ -116,10 +116,10 @@ impl Controller {
         self.detach_all_but(&names)?;
         // The status is to tell what is attached now, and how.
         self.watched.due = true;
-        self.load_with(after)
+        self.load_with(self.with_leftovers(after))
     }
 
-    fn load_with(&mut self, settings: Settings) -> Result<(), Error> {
+    pub(super) fn load_with(&mut self, settings: Settings) -> Result<(), Error> {
         if *self.dataplane.settings() != settings {
             self.dataplane.reload(settings)?;
         }

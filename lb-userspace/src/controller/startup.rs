@@ -12,6 +12,7 @@ use super::{
     Error, interfaces,
     retired::Retired,
     state::{Controller, Source},
+    upkeep::{Sweep, Touched},
     written::Written,
 };
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
     neighbor,
     overrides::Overrides,
     plan::{self, Seed},
+    upkeep::Upkeep,
 };
 
 /// Events that may wait for the controller, of each kind.
@@ -104,8 +106,10 @@ pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Resu
         resolver: None,
         punts: None,
         retired: Retired::default(),
+        upkeep: Upkeep::new(seed.flow),
+        sweep: Sweep::default(),
+        touched: Touched::All,
         written: Written::default(),
-        remembered: None,
         trouble: None,
         trace_end,
         model,
@@ -159,6 +163,7 @@ impl Controller {
     /// What the pinned maps say of the backends: the last known health and next hop.
     fn remember_views(&mut self) {
         self.views = self.image.last_known(&self.model);
+        self.adopt_connections();
     }
 }
 

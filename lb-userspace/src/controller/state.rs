@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     net::IpAddr,
     path::{Path, PathBuf},
     time::{Instant, SystemTime},
@@ -11,7 +12,11 @@ use lb_common::abi::backend::NextHop;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{
-    Error, flows::Remembered, interfaces::Watched, retired::Retired, startup::Options,
+    Error,
+    interfaces::Watched,
+    retired::Retired,
+    startup::Options,
+    upkeep::{Sweep, Touched, concerns_next_hops, forget_flow_counters},
     written::Written,
 };
 use crate::{
@@ -21,7 +26,8 @@ use crate::{
     model::{BackendKey, Forward, Health, Model, OnStop, Override},
     neighbor,
     overrides::Overrides,
-    plan::{self, Desired, Image, Seed, View},
+    plan::{self, Desired, Image, Plan, Scope, Seed, View},
+    upkeep::Upkeep,
 };
 
 /// Everything that the daemon knows. Owned by one task.
@@ -57,9 +63,12 @@ pub(super) struct Controller {
     pub(super) resolver: Option<neighbor::Handle>,
     pub(super) punts: Option<JoinHandle<()>>,
     pub(super) retired: Retired,
+    /// What time does to connections.
+    pub(super) upkeep: Upkeep,
+    pub(super) sweep: Sweep,
+    /// What the next plan looks at.
+    pub(super) touched: Touched,
     pub(super) written: Written,
-    /// How many flows are remembered, once they were counted.
-    pub(super) remembered: Option<Remembered>,
     /// Why the maps are not as they should be, if they are not.
     pub(super) trouble: Option<String>,
     pub(super) trace_end: mpsc::Sender<()>,
@@ -96,6 +105,9 @@ impl Controller {
         let Some(view) = self.views.get_mut(&key) else {
             return;
         };
+        if view.health != health {
+            self.touched.add(&key.service);
+        }
         view.health = health;
         self.checks.insert(key, last);
     }
@@ -136,40 +148,62 @@ impl Controller {
                 self.next_hops.get(&key.address)
                 && let Some(port) = self.dataplane.port(*ifindex)
             {
-                view.next_hop = Some(NextHop::new(*mac, port));
+                let next_hop = Some(NextHop::new(*mac, port));
+                if view.next_hop != next_hop {
+                    self.touched.add(&key.service);
+                }
+                view.next_hop = next_hop;
             }
         }
     }
 
-    /// Makes the maps agree with what is wanted and known.
+    /// Makes the maps agree with what is wanted and known, and with what time has brought. Looks only at
+    /// what may have changed; where a plan fails, at everything the next time.
     pub(super) fn reconcile(&mut self) -> Result<(), Error> {
+        let progress = self.progress()?;
+        let touched = mem::replace(&mut self.touched, Touched::All);
+        let scope = touched.scope();
         let desired = Desired {
             model: &self.model,
             views: &self.views,
             overrides: &self.overrides,
             seed: &self.seed,
-            progress: plan::Progress::none(),
-            scope: plan::Scope::All,
+            progress: &progress,
+            scope,
         };
         let plan = plan::reconcile(&desired, &self.image)?;
-        if !plan.is_empty() {
-            log::debug!("plan: {:?}", plan.summary());
-            let Self {
-                dataplane,
-                image,
-                retired,
-                written,
-                ..
-            } = self;
-            // Barriers wait for the kernel.
-            tokio::task::block_in_place(|| {
-                dataplane.apply(&plan, image)?;
-                written.note(&plan);
-                // Freed counters keep their values until their index is given away again.
-                retired.note(&plan, image, dataplane)
-            })?;
+        let result = self.carry_out(&plan);
+        // What was written in part counts, too.
+        let now = Dataplane::now_ticks();
+        self.upkeep.observe(&self.model, &self.image, scope, now);
+        result?;
+        if matches!(scope, Scope::All) || plan.writes().any(concerns_next_hops) {
+            self.face_backends();
         }
-        self.face_backends();
+        self.touched = Touched::default();
+        Ok(())
+    }
+
+    fn carry_out(&mut self, plan: &Plan) -> Result<(), Error> {
+        if plan.is_empty() {
+            return Ok(());
+        }
+        log::debug!("plan: {:?}", plan.summary());
+        let Self {
+            dataplane,
+            image,
+            retired,
+            written,
+            ..
+        } = self;
+        // Barriers wait for the kernel.
+        tokio::task::block_in_place(|| {
+            forget_flow_counters(plan, image, dataplane)?;
+            dataplane.apply(plan, image)?;
+            written.note(plan);
+            // Freed counters keep their values until their index is given away again.
+            retired.note(plan, image, dataplane)
+        })?;
         Ok(())
     }
 
@@ -189,6 +223,7 @@ impl Controller {
 
     /// Tells the program on which interfaces replies come in: those that lead to `dnat` backends.
     fn face_backends(&mut self) {
+        let leaving = self.image.leaving_next_hops(&self.model);
         let facing: BTreeSet<u16> = self
             .model
             .services
@@ -196,6 +231,7 @@ impl Controller {
             .filter(|service| service.forward == Forward::Dnat)
             .flat_map(|service| service.backends.iter().map(|backend| service.key(backend)))
             .filter_map(|key| self.views.get(&key)?.next_hop)
+            .chain(leaving)
             .filter(|hop| hop.is_resolved())
             .map(|hop| hop.port() as u16)
             .collect();
@@ -204,6 +240,7 @@ impl Controller {
 
     /// Tells health checks and resolver what the model asks for.
     pub(super) fn watch(&mut self) {
+        self.touched = Touched::All;
         self.overrides = self.said.resolve(&self.model);
         let mut targets = BTreeMap::new();
         let mut addresses = BTreeSet::new();

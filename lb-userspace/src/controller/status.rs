@@ -188,7 +188,7 @@ impl Controller {
             last_check: self.checks.get(&key).map(check),
             configured_weight: set.map(|_| backend.weight),
             flows: remembered,
-            drained: is_drained(named, remembered),
+            drained: self.drained(service, held, named),
         }
     }
 
@@ -222,7 +222,7 @@ impl Controller {
             last_check: None,
             configured_weight: None,
             flows: remembered,
-            drained: is_drained(named, remembered),
+            drained: self.drained(service, Some(held), named),
         }
     }
 
@@ -315,15 +315,6 @@ impl Controller {
                 .is_ok_and(|value| value.trim() == "0")
         });
         names
-    }
-}
-
-/// Whether a backend can be switched off, where that is known.
-fn is_drained(named: bool, flows: Option<u64>) -> Option<bool> {
-    if named {
-        Some(false)
-    } else {
-        flows.map(|flows| flows == 0)
     }
 }
 

@@ -92,10 +92,10 @@ impl Dataplane {
         let mut room = most.max(1);
         loop {
             match calls::lookup_batch(map, from.map(|Cursor(bucket)| bucket), room) {
-                Ok((entries, next)) => {
+                Ok(read) => {
                     return Ok(Batch {
-                        entries,
-                        next: next.map(Cursor),
+                        entries: read.elements,
+                        next: read.next.map(Cursor),
                     });
                 }
                 // Ends: no bucket holds more than the map.

@@ -168,6 +168,14 @@ impl Dataplane {
         Ok(())
     }
 
+    /// Waits until no packet is being handled that began before: an RCU grace period.
+    ///
+    /// # Errors
+    /// The map's.
+    pub fn barrier(&mut self) -> Result<(), Error> {
+        self.maps.barrier()
+    }
+
     /// Gives an interface its port; packets can leave by it from now on.
     ///
     /// # Errors

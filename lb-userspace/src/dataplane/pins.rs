@@ -9,7 +9,7 @@ use std::{
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::{Error, error::Doing as _, host};
+use super::{Error, error::Doing as _, host, sys};
 
 /// The folder of one instance, locked by this process.
 ///
@@ -100,6 +100,10 @@ impl Pins {
     /// # Errors
     /// The file system's.
     pub(super) fn remove(self) -> Result<(), Error> {
+        // At once: a link whose last pin goes is detached some time after that.
+        for interface in self.linked() {
+            sys::detach_link(&self.link(&interface));
+        }
         for folder in ["links", "progs", "maps"] {
             remove_folder(&self.root.join(folder))?;
         }

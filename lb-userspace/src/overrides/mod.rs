@@ -1,5 +1,5 @@
 //! What the operator said of backends by command. It wins over the configuration until it is taken
-//! back, and outlives the daemon: [`file`](self::file) keeps it below `state_dir`.
+//! back, and outlives the daemon: `file` keeps it below `state_dir`.
 //!
 //! Kept by name, as it was said: a backend that leaves the configuration and comes back, or gets
 //! another address, finds it again. Nothing here knows of maps or of the configuration's file.

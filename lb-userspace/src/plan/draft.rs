@@ -59,7 +59,7 @@ impl<'a> Draft<'a> {
         claim: Claim<'a>,
         image: &'a Image,
         space: &mut Space<'_>,
-        is_wanted: impl Fn(Endpoint) -> bool,
+        may_stay: impl FnMut(Endpoint) -> bool,
     ) -> Result<Self, PlanError> {
         let Claim { service, id } = claim;
         let full = |what, needed, limit, have| PlanError::Full {
@@ -72,7 +72,7 @@ impl<'a> Draft<'a> {
         let limits = &desired.model.limits;
         let held = image.service(id);
         let record = held.as_ref().map(|held| &held.record);
-        let seating = Seating::new(desired, claim, record, image, space, is_wanted)?;
+        let seating = Seating::new(desired, claim, record, image, space, may_stay)?;
         let progress = desired.progress.of(id);
 
         let place = place(service, held.as_ref(), progress, space)

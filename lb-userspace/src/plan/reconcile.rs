@@ -32,13 +32,13 @@ pub fn reconcile(desired: &Desired<'_>, image: &Image) -> Result<Plan, PlanError
     let mut space = Space::of(image, capacity);
     let mut stages = Stages::default();
     let claims = claim(desired, image, &mut space)?;
-    let wanted = Wanted::of(desired, &claims);
+    let mut wanted = Wanted::of(desired, &claims);
 
     let mut drafts = Vec::with_capacity(claims.len());
     let mut replies = Replies::default();
     for claim in &claims {
-        let is_wanted = |endpoint| wanted.otherwise(*claim, endpoint);
-        let draft = Draft::new(desired, *claim, image, &mut space, is_wanted)?;
+        let may_stay = |endpoint| wanted.let_stay(*claim, endpoint);
+        let draft = Draft::new(desired, *claim, image, &mut space, may_stay)?;
         replies.want(*claim, &draft.seating)?;
         drafts.push(draft);
     }

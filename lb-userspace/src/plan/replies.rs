@@ -33,9 +33,9 @@ struct WantedReply<'a> {
     reply: ReplyV4,
 }
 
-/// The keys of all configured `dnat` backends. A backend that another service takes over cannot finish
-/// its connections: its replies are that service's. Empty where only some services are looked at: who
-/// leaves in one of them was let in by a plan over everything.
+/// The keys of all configured `dnat` backends, and of those that finish their connections. A backend that
+/// another service takes over cannot: its replies are that service's. Only who leaves has keys here
+/// where only some services are looked at: they were let stay by a plan over everything.
 #[derive(Debug, Default)]
 pub(super) struct Wanted(BTreeMap<VipKeyV4, ServiceId>);
 
@@ -52,13 +52,18 @@ impl Wanted {
         Self(keys)
     }
 
-    /// Whether a key of a backend of this service stands for something else: wanted by another
-    /// service, or for two listeners of this one.
-    pub(super) fn otherwise(&self, claim: Claim<'_>, endpoint: Endpoint) -> bool {
+    /// Lets a backend of this service go on to have its keys, unless one of them stands for something
+    /// else: wanted by another service, or for two listeners of this one.
+    pub(super) fn let_stay(&mut self, claim: Claim<'_>, endpoint: Endpoint) -> bool {
         let Claim { service, id } = claim;
-        let mut own = BTreeSet::new();
-        reply_keys(service, endpoint)
-            .any(|key| !own.insert(key) || self.0.get(&key).is_some_and(|other| *other != id))
+        let keys: Vec<VipKeyV4> = reply_keys(service, endpoint).collect();
+        let own: BTreeSet<&VipKeyV4> = keys.iter().collect();
+        let is_another = |key| self.0.get(key).is_some_and(|other| *other != id);
+        if own.len() < keys.len() || keys.iter().any(is_another) {
+            return false;
+        }
+        self.0.extend(keys.into_iter().map(|key| (key, id)));
+        true
     }
 }
 

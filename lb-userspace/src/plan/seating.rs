@@ -95,15 +95,15 @@ pub(super) struct Admission<'p> {
 }
 
 impl<'a> Seating<'a> {
-    /// Seats the backends of a claimed service; `record` is the one in force. Whoever leaves while
-    /// another service wants the key of its replies goes at once: `is_wanted` tells.
+    /// Seats the backends of a claimed service; `record` is the one in force. Whoever leaves
+    /// and may not stay goes at once.
     pub(super) fn new(
         desired: &Desired<'a>,
         claim: Claim<'a>,
         record: Option<&ServiceRecord>,
         image: &Image,
         space: &mut Space<'_>,
-        is_wanted: impl Fn(Endpoint) -> bool,
+        may_stay: impl FnMut(Endpoint) -> bool,
     ) -> Result<Self, PlanError> {
         let Claim { service, id } = claim;
         let old = record.map(Range::backends);
@@ -165,7 +165,7 @@ impl<'a> Seating<'a> {
                 },
             });
         }
-        let leaving = occupants.leaving(service, desired.progress.of(id), is_wanted);
+        let leaving = occupants.leaving(service, desired.progress.of(id), may_stay);
         for (endpoint, held) in leaving {
             if let Some(index) = range.backend(held.local) {
                 seats.push(Seat {
@@ -431,32 +431,28 @@ impl Occupants {
         &mut self,
         service: &Service,
         progress: &ServiceProgress,
-        is_wanted: impl Fn(Endpoint) -> bool,
+        mut may_stay: impl FnMut(Endpoint) -> bool,
     ) -> Vec<(Endpoint, Occupant)> {
         let connections = &service.connections;
         if connections.tracking == Tracking::Never || connections.drain_timeout.is_zero() {
             return Vec::new();
         }
+        let is_alive = |local: &LocalBackend| {
+            let entry = self.in_use.get(local);
+            entry.is_some_and(|entry| !BackendState(entry.state).is_dead())
+        };
         let leaving: Vec<Endpoint> = self
             .known
             .iter()
-            .filter(|(_, local)| !self.taken.contains(*local))
+            .filter(|(_, local)| !self.taken.contains(*local) && is_alive(local))
             .filter(|(_, local)| !progress.departed.contains(*local))
-            .filter(|(endpoint, _)| !is_wanted(**endpoint))
             .map(|(endpoint, _)| *endpoint)
+            .filter(|endpoint| may_stay(*endpoint))
             .collect();
-        let mut seats = Vec::new();
-        for endpoint in leaving {
-            let dead = self
-                .known
-                .get(&endpoint)
-                .and_then(|local| self.in_use.get(local))
-                .is_none_or(|entry| BackendState(entry.state).is_dead());
-            if !dead && let Some(held) = self.take(endpoint) {
-                seats.push((endpoint, held));
-            }
-        }
-        seats
+        leaving
+            .into_iter()
+            .filter_map(|endpoint| Some((endpoint, self.take(endpoint)?)))
+            .collect()
     }
 
     /// Everybody that was not taken, at the same local index of `range`.

@@ -1,6 +1,6 @@
 //! What the image says of configured services.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lb_common::abi::{
     backend::{Backend as Entry, BackendState, NextHop},
@@ -14,7 +14,7 @@ use super::{
     image::Image,
     index::{BackendIndex, Range},
 };
-use crate::model::{BackendKey, Health, Model, Service};
+use crate::model::{BackendKey, Health, Model, OnDeath, Service};
 
 /// A service as the maps have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,14 +109,38 @@ impl Image {
     /// What the maps say of the configured backends, for a daemon that adopts them: alive is up, dead
     /// is unknown until probed, and the last next hop holds.
     pub fn last_known(&self, model: &Model) -> BTreeMap<BackendKey, View> {
-        self.configured(model, |service, _, entry| View {
-            health: match (&service.health, BackendState(entry.state).is_dead()) {
-                (None, _) => Health::Unchecked,
-                (Some(_), false) => Health::Up,
-                (Some(_), true) => Health::Unknown,
+        self.configured(model, |service, index, entry| View {
+            health: match &service.health {
+                None => Health::Unchecked,
+                Some(_) if self.was_up(service, index, entry) => Health::Up,
+                Some(_) => Health::Unknown,
             },
             next_hop: Some(NextHop(entry.next_hop)).filter(|next_hop| next_hop.is_resolved()),
         })
+    }
+
+    /// A backend whose flows outlive its health is not marked dead: whether it was up the table tells.
+    fn was_up(&self, service: &Service, index: BackendIndex, entry: &Entry) -> bool {
+        let is_dead = BackendState(entry.state).is_dead();
+        if service.connections.on_death == OnDeath::Reset || is_dead {
+            return !is_dead;
+        }
+        let held = self.service_id(service).and_then(|id| self.service(id));
+        held.is_some_and(|held| {
+            let range = Range::backends(&held.record);
+            let has = |slot: &Slot| range.backend(slot.current()) == Some(index);
+            held.slots.iter().any(has)
+        })
+    }
+
+    /// The next hops of entries that no configured backend has: theirs are finishing connections.
+    pub fn leaving_next_hops(&self, model: &Model) -> Vec<NextHop> {
+        let configured: BTreeSet<BackendIndex> =
+            self.backend_indices(model).into_values().collect();
+        self.backends_in_use()
+            .filter(|(index, _)| !configured.contains(index))
+            .map(|(_, entry)| NextHop(entry.next_hop))
+            .collect()
     }
 
     fn configured<T>(

@@ -28,7 +28,7 @@ struct Element {
 
 /// The part of `union bpf_attr` for batches.
 #[repr(C)]
-struct Elements {
+struct Batch {
     in_batch: u64,
     out_batch: u64,
     keys: u64,
@@ -40,10 +40,16 @@ struct Elements {
 }
 
 const _: () = assert!(size_of::<Element>() == 32);
-const _: () = assert!(size_of::<Elements>() == 56);
+const _: () = assert!(size_of::<Batch>() == 56);
 
-/// Reads up to `room` elements from bucket `from` on. Returns them and the bucket to go on from;
-/// `None` at the end.
+/// Some elements of a map.
+pub(in crate::dataplane) struct Elements<K, V> {
+    pub(in crate::dataplane) elements: Vec<(K, V)>,
+    /// The bucket to go on from; `None` at the end.
+    pub(in crate::dataplane) next: Option<u32>,
+}
+
+/// Reads up to `room` elements from bucket `from` on.
 ///
 /// `K` and `V` must be of the map's sizes, multiples of 8 for `V`.
 ///
@@ -53,11 +59,11 @@ pub(in crate::dataplane) fn lookup_batch<K: Pod + Default, V: Pod + Default>(
     map: BorrowedFd<'_>,
     from: Option<u32>,
     room: u32,
-) -> io::Result<(Vec<(K, V)>, Option<u32>)> {
+) -> io::Result<Elements<K, V>> {
     let mut keys = vec![K::default(); room as usize];
     let mut values = vec![V::default(); room as usize];
     let mut next = 0_u32;
-    let mut attributes = Elements {
+    let mut attributes = Batch {
         in_batch: from.as_ref().map_or(0, |from| &raw const *from as u64),
         out_batch: &raw mut next as u64,
         keys: keys.as_mut_ptr() as u64,
@@ -75,7 +81,7 @@ pub(in crate::dataplane) fn lookup_batch<K: Pod + Default, V: Pod + Default>(
             libc::SYS_bpf,
             BPF_MAP_LOOKUP_BATCH,
             &raw mut attributes,
-            size_of::<Elements>(),
+            size_of::<Batch>(),
         )
     };
     let more = match result {
@@ -86,9 +92,12 @@ pub(in crate::dataplane) fn lookup_batch<K: Pod + Default, V: Pod + Default>(
             error => return Err(error),
         },
     };
-    let entries = keys.into_iter().zip(values);
-    let entries = entries.take(attributes.count as usize).collect();
-    Ok((entries, more.then_some(next)))
+    let elements = keys.into_iter().zip(values);
+    let elements = elements.take(attributes.count as usize).collect();
+    Ok(Elements {
+        elements,
+        next: more.then_some(next),
+    })
 }
 
 /// Reads an element. In a table that forgets, this does not count as use.

@@ -81,18 +81,29 @@ pub struct Service {
     pub backends: Vec<Backend>,
 }
 
-/// How connections survive changes; what is not set is as the daemon has it.
+/// The keys of a `[[service]]` that say how connections survive changes; left out where `None`.
 #[derive(Clone, Debug, Default, Serialize)]
 #[expect(missing_docs, reason = "the fields are the file's keys")]
 pub struct Connections {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tracking: Option<&'static str>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "milliseconds_if"
+    )]
+    pub transition_window: Option<Duration>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "milliseconds_if"
+    )]
+    pub flow_idle: Option<Duration>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub transition_window: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub flow_idle: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub drain_timeout: Option<&'static str>,
+    pub on_death: Option<&'static str>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "milliseconds_if"
+    )]
+    pub drain_timeout: Option<Duration>,
 }
 
 /// `[[service.health]]`.
@@ -126,6 +137,23 @@ impl Config {
     /// The service `web` on the VIP with all backends of `topology`, for the instance `instance`.
     pub fn new(instance: &str, topology: &Topology) -> Self {
         let backends = topology.backends.iter();
+        let web = Service {
+            forward: topology.forward.word(),
+            health: vec![Health::quick()],
+            backends: backends
+                .map(|one| match topology.forward {
+                    Forward::Dnat => Backend::new(&one.name, one.address),
+                    // The packet stays as it is, its port too.
+                    Forward::Dsr => Backend::new(&one.name, one.address.ip()),
+                })
+                .collect(),
+            ..Service::new("web", &format!("tcp://{VIP}"))
+        };
+        Self::serving(instance, topology.lb_interfaces(), web)
+    }
+
+    /// One service, on these interfaces.
+    pub fn serving(instance: &str, interfaces: &[&str], service: Service) -> Self {
         Self {
             daemon: DaemonSection {
                 instance: instance.to_owned(),
@@ -136,23 +164,8 @@ impl Config {
                 seed: "playground".to_owned(),
             },
             limits: Limits::default(),
-            interfaces: topology
-                .lb_interfaces()
-                .iter()
-                .map(|name| Interface::new(name))
-                .collect(),
-            services: vec![Service {
-                forward: topology.forward.word(),
-                health: vec![Health::quick()],
-                backends: backends
-                    .map(|one| match topology.forward {
-                        Forward::Dnat => Backend::new(&one.name, one.address),
-                        // The packet stays as it is, its port too.
-                        Forward::Dsr => Backend::new(&one.name, one.address.ip()),
-                    })
-                    .collect(),
-                ..Service::new("web", &format!("tcp://{VIP}"))
-            }],
+            interfaces: interfaces.iter().map(|name| Interface::new(name)).collect(),
+            services: vec![service],
         }
     }
 
@@ -269,6 +282,18 @@ fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::
     serializer.collect_str(&format_args!("{}ms", duration.as_millis()))
 }
 
+/// A duration that may be left out, which is the caller's to do.
+#[expect(clippy::ref_option, reason = "the signature that serde asks for")]
+fn milliseconds_if<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => milliseconds(duration, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,5 +303,18 @@ mod tests {
         let text = toml::to_string(&Health::quick()).expect("a health check is TOML");
         assert!(text.contains("interval = \"200ms\""), "{text}");
         assert_eq!(Health::quick().detection(), Duration::from_millis(1600));
+    }
+    #[test]
+    fn keys_that_are_left_out_have_their_defaults() {
+        let connections = Connections {
+            tracking: Some("always"),
+            transition_window: Some(Duration::from_secs(3)),
+            ..Connections::default()
+        };
+        let text = toml::to_string(&connections).expect("keys are TOML");
+        assert_eq!(
+            text,
+            "tracking = \"always\"\ntransition_window = \"3000ms\"\n"
+        );
     }
 }

@@ -102,7 +102,7 @@ pub struct Slots {
 /// A service's remembered flows.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 pub struct Flows {
-    /// Where they were counted.
+    /// How many there were at the last complete pass over them; absent before one.
     #[serde(default)]
     pub entries: Option<u64>,
     /// Packets that looked for one.

@@ -41,8 +41,8 @@ impl Bed {
                 listen: vec![format!("tcp://{}:{PORT}", VIP.ip())],
                 table_size: 1021,
                 connections: Connections {
-                    transition_window: Some("3s"),
-                    flow_idle: Some("10s"),
+                    transition_window: Some(Duration::from_secs(3)),
+                    flow_idle: Some(Duration::from_secs(10)),
                     ..Connections::default()
                 },
                 health: Vec::new(),
@@ -162,7 +162,7 @@ fn an_added_backend_takes_no_connection_from_the_others() -> Result<()> {
 fn a_removed_backend_finishes_its_connections() -> Result<()> {
     let drains = |config: &mut Config| {
         let service = config.services.last_mut().expect("it was added");
-        service.connections.drain_timeout = Some("60s");
+        service.connections.drain_timeout = Some(Duration::from_mins(1));
     };
     let Some(mut bed) = Bed::build(3, drains)? else {
         return Ok(());

@@ -1,6 +1,6 @@
 //! `--compare`: what has become worse since an earlier report.
 
-use crate::{figure::Figure, report::Report};
+use crate::{consistency, figure::Figure, report::Report};
 
 /// How much worse a figure may be before it counts, as a factor: noise of a quiet machine.
 const TOLERANCE: f64 = 1.10;
@@ -12,6 +12,8 @@ const TOO_SMALL: f64 = 0.1;
 pub(crate) fn worse(old: &Report, new: &Report) -> Vec<String> {
     new.figures
         .iter()
+        // Counts of what broke are judged by themselves.
+        .filter(|figure| figure.bench != consistency::NAME)
         .filter_map(|figure| {
             let before = old.figures.iter().find(|other| same(other, figure))?;
             let (then, now) = values(before, figure);

@@ -13,6 +13,8 @@ pub(crate) enum Goal {
     AtLeast(f64),
     /// The relative value is at most this.
     AtMost(f64),
+    /// There are none; where there are, the run fails.
+    None,
 }
 
 /// Least, middle and most of some runs.
@@ -28,7 +30,7 @@ pub(crate) struct Spread {
 /// One row of a report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Figure {
-    /// `program`, `veth`, `control`.
+    /// `program`, `veth`, `control`, `consistency`.
     pub(crate) bench: String,
     /// What was measured.
     pub(crate) case: String,
@@ -48,6 +50,9 @@ pub(crate) struct Figure {
     /// The goal in words, and whether it was reached.
     pub(crate) goal: Option<String>,
     pub(crate) reached: Option<bool>,
+    /// The run fails where the goal is not reached.
+    #[serde(default)]
+    pub(crate) required: bool,
 }
 
 impl Spread {
@@ -81,12 +86,19 @@ impl Figure {
             relative: None,
             goal: None,
             reached: None,
+            required: false,
         }
+    }
+
+    /// Whether it is so wrong that the run fails.
+    pub(crate) fn fails(&self) -> bool {
+        self.required && self.reached != Some(true)
     }
 
     /// Says what was hoped for and whether it was reached. `others`: the figures that the goal may
     /// compare with.
     pub(crate) fn judge(&mut self, goal: Goal, others: &[Self]) {
+        self.required = goal == Goal::None;
         let (words, reached) = match goal {
             Goal::Net(most) | Goal::AtMost(most) => (
                 format!("at most {most}"),
@@ -96,6 +108,7 @@ impl Figure {
                 format!("at least {least}"),
                 self.relative.map(|share| share >= least),
             ),
+            Goal::None => ("none".to_owned(), Some(self.total.maximum == 0.0)),
             Goal::TotalOf(most, case, flows) => {
                 let other = others
                     .iter()
@@ -132,5 +145,18 @@ mod tests {
         let mut slow = Figure::new("program", "slow", "ns", &[120.0]);
         slow.judge(Goal::TotalOf(1.15, "base", 1), &[base]);
         assert_eq!(slow.reached, Some(false));
+    }
+
+    #[test]
+    fn one_of_what_there_must_be_none_of_fails_the_run() {
+        for (found, fails) in [(0.0, false), (1.0, true)] {
+            let mut figure = Figure::new("consistency", "broken", "connections", &[found]);
+            figure.judge(Goal::None, &[]);
+            assert_eq!(figure.fails(), fails);
+        }
+        let mut slow = Figure::new("veth", "slow", "Mpps", &[1.0]);
+        slow.relative = Some(0.5);
+        slow.judge(Goal::AtLeast(0.85), &[]);
+        assert!(!slow.fails(), "times never fail a run");
     }
 }

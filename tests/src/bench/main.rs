@@ -4,14 +4,16 @@
 //!   on a load balancer of its own (`world`).
 //! - `veth`: packets a second from a generator through the program to a sink (`ends`).
 //! - `control`: tables, plans, starts, reloads, memory.
+//! - `consistency`: connections that break, or do not, while backends change.
 //!
 //! Every benchmark gives `figure`s; `report` shows and keeps them, `compare` and `plot` use them.
-//! Packets that are wrong or lost fail a run, times never do.
+//! Packets that are wrong or lost fail a run, and so do connections that break; times never do.
 //!
 //! Exit codes: 0 done, 1 failed (or something was left out), 2 usage, 3 worse than `--compare`.
 
 mod cases;
 mod compare;
+mod consistency;
 mod control;
 mod ends;
 mod figure;
@@ -51,7 +53,7 @@ struct Cli {
     /// What to measure
     #[arg(value_enum, default_value_t = Bench::All)]
     bench: Bench,
-    /// Fewer and shorter runs: under a minute, to see that all is well
+    /// Fewer and shorter runs: under a minute each, to see that all is well
     #[arg(long)]
     quick: bool,
     /// Write the figures to this file
@@ -73,6 +75,8 @@ enum Bench {
     Veth,
     /// Tables, plans, starts, reloads, memory
     Control,
+    /// Connections that break while backends change
+    Consistency,
     /// Everything
     All,
 }
@@ -102,11 +106,13 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     sweep::sweep();
     for bench in cli.bench.parts() {
         let progress = Progress::new();
-        let result = bench.run(cli.quick, &progress);
+        let results = bench.run(cli.quick, &progress);
         progress.end();
-        match result {
-            Ok(figures) => report.figures.extend(figures),
-            Err(error) => report.leave_out(bench.name(), &error),
+        for (part, result) in results {
+            match result {
+                Ok(figures) => report.figures.extend(figures),
+                Err(error) => report.leave_out(&part, &error),
+            }
         }
     }
     if let Some(folder) = &cli.plot {
@@ -123,7 +129,8 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     println!("{}", report.table());
     let worse = old.map_or_else(Vec::new, |old| compare::worse(&old, &report));
     worse.iter().for_each(|line| println!("{line}"));
-    Ok(if !report.left_out.is_empty() {
+    let failed = report.figures.iter().any(Figure::fails);
+    Ok(if failed || !report.left_out.is_empty() {
         ExitCode::from(FAILED)
     } else if !worse.is_empty() {
         ExitCode::from(WORSE)
@@ -144,7 +151,7 @@ impl Report {
 impl Bench {
     fn parts(self) -> Vec<Self> {
         match self {
-            Self::All => vec![Self::Program, Self::Veth, Self::Control],
+            Self::All => vec![Self::Program, Self::Veth, Self::Control, Self::Consistency],
             one => vec![one],
         }
     }
@@ -154,17 +161,26 @@ impl Bench {
             Self::Program => "program",
             Self::Veth => "veth",
             Self::Control => "control",
+            Self::Consistency => consistency::NAME,
             Self::All => "all",
         }
     }
 
-    fn run(self, quick: bool, progress: &Progress) -> Result<Vec<Figure>> {
-        match self {
+    /// Its parts by their names.
+    fn run(self, quick: bool, progress: &Progress) -> Vec<(String, Result<Vec<Figure>>)> {
+        let figures = match self {
             Self::Program => program::run(program::Effort::of(quick), progress),
             Self::Veth => veth::run(veth::Effort::of(quick), progress),
             Self::Control => control::run(control::Effort::of(quick), progress),
-            Self::All => Ok(Vec::new()),
-        }
+            Self::Consistency => {
+                let effort = consistency::Effort::of(quick);
+                let parts = consistency::run(&effort, progress).into_iter();
+                let named = |(part, figures)| (format!("{}, {part}", self.name()), figures);
+                return parts.map(named).collect();
+            }
+            Self::All => return Vec::new(),
+        };
+        vec![(self.name().to_owned(), figures)]
     }
 }
 

@@ -110,6 +110,7 @@ fn table<'a>(figures: impl Iterator<Item = &'a Figure>) -> String {
             relative,
             goal,
             reached,
+            required: _,
         } = figure;
         let median = |spread: &Option<Spread>| {
             spread
@@ -142,9 +143,10 @@ fn table<'a>(figures: impl Iterator<Item = &'a Figure>) -> String {
     table.to_string()
 }
 
-/// Three digits that mean something.
+/// Three digits that mean something; counts as they are.
 fn number(value: f64) -> String {
     match value.abs() {
+        whole if whole.fract() == 0.0 => format!("{value:.0}"),
         large if large >= 100.0 => format!("{value:.0}"),
         middle if middle >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.2}"),

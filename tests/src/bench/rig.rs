@@ -134,28 +134,30 @@ impl Rig {
     /// Runs `packets` packets and times them; every one of them ends with `action`, or at least the
     /// last does. To be called inside the world's host.
     pub(crate) fn time(&mut self, packets: u32, action: u32) -> Result<Timing> {
-        self.next.set(0, 0, 0)?;
-        let context = xdp_md(self.frame.len(), self.ifindex);
-        let frame = self.frame.clone();
-        let driver = program(&mut self.ebpf, "driver")?;
         let before = cpu_time()?;
-        let result = driver.test_run(TestRunOptions {
-            data_in: Some(&frame),
+        let (last, kernel) = self.run(0, packets)?;
+        let spent = cpu_time()? - before;
+        if last != action {
+            bail!("the last packet ended with action {last}, not {action}");
+        }
+        Ok(Timing {
+            kernel: kernel.as_nanos() as f64,
+            cpu: spent.as_nanos() as f64 / f64::from(packets),
+        })
+    }
+
+    /// Runs `packets` packets from number `first` on. Gives the last one's action and the time of
+    /// each. To be called inside the world's host.
+    pub(crate) fn run(&mut self, first: u32, packets: u32) -> Result<(u32, Duration)> {
+        self.next.set(0, u64::from(first), 0)?;
+        let context = xdp_md(self.frame.len(), self.ifindex);
+        let result = program(&mut self.ebpf, "driver")?.test_run(TestRunOptions {
+            data_in: Some(&self.frame),
             ctx_in: Some(&context),
             repeat: packets,
             ..TestRunOptions::default()
         })?;
-        let spent = cpu_time()? - before;
-        if result.return_value != action {
-            bail!(
-                "the last packet ended with action {}, not {action}",
-                result.return_value
-            );
-        }
-        Ok(Timing {
-            kernel: result.duration.as_nanos() as f64,
-            cpu: spent.as_nanos() as f64 / f64::from(packets),
-        })
+        Ok((result.return_value, result.duration))
     }
 
     fn set_frame(&mut self, frame: &[u8]) -> Result<()> {

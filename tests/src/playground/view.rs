@@ -232,7 +232,8 @@ mod tests {
         "config": {"generation": 1, "last_reload": null},
         "verdicts": {"redirect": 600, "pass": 12},
         "services": [{
-            "name": "web", "forward": "dnat", "table_size": 16381, "packets": 600, "bytes": 36000, "new_flows": 100,
+            "name": "web", "forward": "dnat", "table_size": 16381,
+            "slots": {"stable": 16381, "transition": 0, "tracked": 0}, "packets": 600, "bytes": 36000, "new_flows": 100,
             "backends": [
                 {"name": "b1", "address": "10.77.2.11:80", "health": "up", "neighbor": "resolved", "slots": 16381,
                  "packets": 600, "bytes": 36000, "new_flows": 100},

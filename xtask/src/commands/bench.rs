@@ -15,7 +15,7 @@ pub(crate) struct Args {
     /// What to measure
     #[arg(value_enum, default_value_t = Bench::All)]
     bench: Bench,
-    /// Fewer and shorter runs: under a minute, to see that all is well
+    /// Fewer and shorter runs: under a minute each, to see that all is well
     #[arg(long)]
     quick: bool,
     /// Write the figures to this file
@@ -37,6 +37,8 @@ enum Bench {
     Veth,
     /// Tables, plans, starts, reloads, memory
     Control,
+    /// Connections that break while backends change
+    Consistency,
     /// Everything
     #[default]
     All,
@@ -59,6 +61,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "sluice",
         "--bin",
         "sluice-bench",
+        // The backends.
+        "--bin",
+        "playground",
     ]);
     step::run("build", &mut build)?;
     host::ensure_bpffs(elevation)?;

@@ -1,0 +1,147 @@
+//! A drain under a SYN flood: what becomes of living connections, and how much longer the drain takes.
+//!
+//! The flood is ten times the budget of entries for SYNs. Where one is refused, no window ends until it
+//! has passed anew, so the drain lasts as long as the flood and a window more.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use lb_common::wire::tcp::Flags;
+
+use super::{
+    Effort,
+    bed::{Bed, Octet, Packet},
+    count, none_of,
+    script::Change,
+};
+use crate::{figure::Figure, progress::Progress, world::FIRST_CLIENT};
+
+/// Connections that live, each speaking once a second.
+const LIVING: u32 = 2000;
+
+/// SYNs a second: ten times the daemon's budget of entries for them.
+const FLOOD: u32 = 500_000;
+
+/// Sources of the flood; the first of them is behind all who live.
+const SOURCES: u32 = 1 << 19;
+
+/// Parts of a second: in each as many living connections speak, and a part of the flood comes.
+const PARTS: u32 = 10;
+
+/// What was seen of a drain.
+struct Drain {
+    took: Duration,
+    moved: u64,
+    refused: u64,
+    flooded: u64,
+}
+
+/// A drain in peace, and one in a flood.
+pub(super) fn run(effort: &Effort, progress: &Progress) -> Result<Vec<Figure>> {
+    progress.begin("consistency, flood", 2);
+    let peace = drain(effort.flood_window, Duration::ZERO)?;
+    progress.step();
+    let lasts = effort.flood_window * 2;
+    let flood = drain(effort.flood_window, lasts)?;
+    progress.step();
+    ensure!(
+        flood.refused > 0,
+        "{} SYNs were no flood: every entry was made",
+        flood.flooded
+    );
+    let milliseconds = |time: Duration| time.as_millis() as u64;
+    let row = |what: &str, unit, value| count(what.into(), unit, LIVING, value);
+    Ok(vec![
+        none_of("drain: moved".into(), "flows", LIVING, peace.moved),
+        none_of("drain, flood: moved".into(), "flows", LIVING, flood.moved),
+        row("drain: windows over after", "ms", milliseconds(peace.took)),
+        row(
+            "drain, flood: windows over after",
+            "ms",
+            milliseconds(flood.took),
+        ),
+        row("drain, flood: the flood lasted", "ms", milliseconds(lasts)),
+        row("drain, flood: SYNs", "packets", flood.flooded),
+        row("drain, flood: entries refused", "entries", flood.refused),
+    ])
+}
+
+/// Drains a backend, with a flood for the first `flood` of it.
+fn drain(window: Duration, flood: Duration) -> Result<Drain> {
+    /// A daemon whose windows never end must not hold the run for ever.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    let mut bed = Bed::start("transition", window)?;
+    let mut rig = bed.rig(FIRST_CLIENT + SOURCES, SOURCES)?;
+    let mut living = vec![Octet::default(); LIVING as usize];
+    speak(&mut bed, &mut living, 0..LIVING, Flags::SYN)?;
+    let mut seen = Drain {
+        took: Duration::ZERO,
+        moved: speak(&mut bed, &mut living, 0..LIVING, Flags::ACK)?,
+        refused: 0,
+        flooded: 0,
+    };
+    let before = bed.service()?.flows.unwrap_or_default().refused;
+    bed.make(Change::Drain(0))?;
+    let start = Instant::now();
+    let mut part = 0;
+    loop {
+        let began = Instant::now();
+        if start.elapsed() < flood {
+            bed.run(&mut rig, seen.flooded as u32, FLOOD / PARTS)?;
+            seen.flooded += u64::from(FLOOD / PARTS);
+        }
+        let first = part % PARTS * (LIVING / PARTS);
+        seen.moved += speak(
+            &mut bed,
+            &mut living,
+            first..first + LIVING / PARTS,
+            Flags::ACK,
+        )?;
+        part += 1;
+        let service = bed.service()?;
+        if service.slots.transition == 0 && start.elapsed() >= flood {
+            seen.refused = service.flows.unwrap_or_default().refused - before;
+            break;
+        }
+        ensure!(
+            start.elapsed() < flood + window + PATIENCE,
+            "{} slots are still in transition {:?} after the drain began",
+            service.slots.transition,
+            start.elapsed()
+        );
+        let rest = Duration::from_secs(1) / PARTS;
+        thread::sleep(rest.saturating_sub(began.elapsed()));
+    }
+    seen.took = start.elapsed();
+    // Whoever has not spoken since the windows ended.
+    seen.moved += speak(&mut bed, &mut living, 0..LIVING, Flags::ACK)?;
+    Ok(seen)
+}
+
+/// Each of these clients sends a packet. How many of them reached another backend than before; a SYN
+/// may.
+fn speak(
+    bed: &mut Bed,
+    living: &mut [Octet],
+    clients: std::ops::Range<u32>,
+    flags: u8,
+) -> Result<u64> {
+    let mut moved = 0;
+    let packets = clients.map(|client| Packet {
+        client,
+        port: 1024,
+        flags,
+    });
+    bed.send(packets, |packet, backend| {
+        let now = backend.unwrap_or_default();
+        if let Some(before) = living.get_mut(packet.client as usize) {
+            moved += u64::from(flags != Flags::SYN && *before != now);
+            *before = now;
+        }
+    })?;
+    Ok(moved)
+}

@@ -6,8 +6,8 @@
 //!
 //! - [`seed`], [`maglev`]: from the configured seed and the eligible backends to a table.
 //! - [`image`], [`adopt`]: what the maps hold, mirrored or read back.
-//! - [`reconcile()`]: `claims` gives each service its id, `seating` each backend its index, `draft` a
-//!   service its table and record, `vips` and `replies` compare keys, `stages` puts all into order.
+//! - [`reconcile()`]: `claims` gives each service its id, `seating` each backend its index (`occupants`: who
+//!   has which now), `draft` a service its table and record, `vips` and `replies` compare keys, `stages` puts all into order.
 //! - [`motion`]: the rules by which a slot moves, `table` applies them. [`progress`]: what time has
 //!   brought, from `upkeep`.
 //! - [`settings()`]: what of the program the model uses.
@@ -36,6 +36,7 @@ pub mod writes;
 mod alloc;
 mod claims;
 mod draft;
+mod occupants;
 mod reconcile;
 mod replies;
 mod seating;

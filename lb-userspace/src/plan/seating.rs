@@ -5,7 +5,7 @@
 //! backend keeps its local index and its generation, so that slots and flow entries stay true.
 //!
 //! A backend that is no longer configured keeps its seat while it finishes its connections, and is
-//! gone for good after that.
+//! gone for good after that. Who sits where now is known to `occupants`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,11 +23,12 @@ use super::{
     errors::{Limit, PlanError},
     image::Image,
     index::{BackendIndex, Range},
+    occupants::{Gone, Occupant, Occupants},
     progress::ServiceProgress,
     stages::Stages,
     writes::Write,
 };
-use crate::model::{Admin, Backend, OnDeath, Override, Service, Tracking};
+use crate::model::{Admin, Backend, OnDeath, Override};
 
 /// What a backend admits of new flows at the beginning of its slow start: a twentieth.
 const FIRST_ADMITTED: u16 = u16::MAX / 20;
@@ -79,13 +80,6 @@ enum Origin {
     New(u16),
 }
 
-/// A backend that is gone for good, and where its entry is while slots let go of it.
-#[derive(Debug)]
-struct Gone {
-    index: BackendIndex,
-    entry: Entry,
-}
-
 /// How new flows begin to come to backends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Admission<'p> {
@@ -133,10 +127,7 @@ impl<'a> Seating<'a> {
                 }),
             None => Origin::Kept(held.entry),
         };
-        let mut free: Vec<LocalBackend> = range
-            .locals()
-            .filter(|local| !occupants.in_use.contains_key(local))
-            .collect();
+        let mut free = occupants.free_in(range);
         free.reverse();
 
         let mut seats = Vec::with_capacity(wanted.len());
@@ -359,112 +350,6 @@ impl Seat<'_> {
                 },
             ),
         }
-    }
-}
-
-/// Who sits in a range now.
-#[derive(Debug, Default)]
-struct Occupants {
-    in_use: BTreeMap<LocalBackend, Entry>,
-    /// Those that are found by where they are; entries of another service are not.
-    known: BTreeMap<Endpoint, LocalBackend>,
-    taken: BTreeSet<LocalBackend>,
-}
-
-struct Occupant {
-    local: LocalBackend,
-    entry: Entry,
-}
-
-impl Occupants {
-    fn of(image: &Image, id: ServiceId, range: Option<Range>) -> Self {
-        let mut occupants = Self::default();
-        let range = range.unwrap_or_default();
-        for local in range.locals() {
-            let entry = range.backend(local).and_then(|index| image.backend(index));
-            let Some(entry) = entry.filter(|entry| BackendState(entry.state).is_in_use()) else {
-                continue;
-            };
-            occupants.in_use.insert(local, *entry);
-            if entry.service == id {
-                let endpoint = Endpoint::of_entry(entry);
-                occupants.known.entry(endpoint).or_insert(local);
-            }
-        }
-        occupants
-    }
-
-    /// The range that holds those who are here and those who join; else how many that are.
-    fn room_for(
-        &self,
-        wanted: &BTreeMap<Endpoint, &Backend>,
-        old: Option<Range>,
-        space: &mut Space<'_>,
-    ) -> Result<Range, u32> {
-        let joining = wanted
-            .keys()
-            .filter(|endpoint| !self.known.contains_key(endpoint))
-            .count();
-        let needed = u32::try_from(self.in_use.len() + joining).unwrap_or(u32::MAX);
-        if needed > u32::from(MAX_LOCAL_BACKEND) {
-            return Err(needed);
-        }
-        match old {
-            Some(old) if needed <= old.count => Some(old),
-            Some(old) => space
-                .extend_backends(old, needed)
-                .or_else(|| space.backends(needed)),
-            None => space.backends(needed),
-        }
-        .ok_or(needed)
-    }
-
-    fn take(&mut self, endpoint: Endpoint) -> Option<Occupant> {
-        let local = *self.known.get(&endpoint)?;
-        let entry = *self.in_use.get(&local)?;
-        self.taken.insert(local);
-        Some(Occupant { local, entry })
-    }
-
-    /// Takes those that may finish their connections: alive, and within the service's patience.
-    fn leaving(
-        &mut self,
-        service: &Service,
-        progress: &ServiceProgress,
-        mut may_stay: impl FnMut(Endpoint) -> bool,
-    ) -> Vec<(Endpoint, Occupant)> {
-        let connections = &service.connections;
-        if connections.tracking == Tracking::Never || connections.drain_timeout.is_zero() {
-            return Vec::new();
-        }
-        let is_alive = |local: &LocalBackend| {
-            let entry = self.in_use.get(local);
-            entry.is_some_and(|entry| !BackendState(entry.state).is_dead())
-        };
-        let leaving: Vec<Endpoint> = self
-            .known
-            .iter()
-            .filter(|(_, local)| !self.taken.contains(*local) && is_alive(local))
-            .filter(|(_, local)| !progress.departed.contains(*local))
-            .map(|(endpoint, _)| *endpoint)
-            .filter(|endpoint| may_stay(*endpoint))
-            .collect();
-        leaving
-            .into_iter()
-            .filter_map(|endpoint| Some((endpoint, self.take(endpoint)?)))
-            .collect()
-    }
-
-    /// Everybody that was not taken, at the same local index of `range`.
-    fn rest(self, range: Range) -> Vec<Gone> {
-        self.in_use
-            .into_iter()
-            .filter(|(local, _)| !self.taken.contains(local))
-            .filter_map(|(local, entry)| {
-                let index = range.backend(local)?;
-                Some(Gone { index, entry })
-            })
-            .collect()
     }
 }
 

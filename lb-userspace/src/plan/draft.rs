@@ -18,7 +18,7 @@ use super::{
     progress::ServiceProgress,
     seating::{Admission, Seating},
     stages::Stages,
-    table::{InMotion, Owners},
+    table::{InMotion, Targets},
     writes::Write,
 };
 use crate::model::{Forward, Service, Tracking};
@@ -77,7 +77,7 @@ impl<'a> Draft<'a> {
 
         let place = place(service, held.as_ref(), progress, space)
             .ok_or_else(|| full("slots", service.table_size, Limit::Slots, limits.slots))?;
-        let owners = Owners::of(&seating, place.slots.count, desired.seed.table);
+        let targets = Targets::of(&seating, place.slots.count, desired.seed.table);
         let motion = InMotion {
             seating: &seating,
             progress,
@@ -86,9 +86,9 @@ impl<'a> Draft<'a> {
         };
         let disowned = held.map_or_else(Vec::new, |held| motion.disown(held.slots));
         let table = if place.is_new {
-            motion.fresh(place.slots.count, &owners)
+            motion.fresh(place.slots.count, &targets)
         } else {
-            motion.next(&disowned, &owners)
+            motion.next(&disowned, &targets)
         };
         let old_table = match held {
             _ if place.old.count == 0 => Vec::new(),

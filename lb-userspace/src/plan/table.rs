@@ -16,7 +16,7 @@ use crate::model::Tracking;
 
 /// Whom each slot of a table should go to.
 #[derive(Debug)]
-pub(super) enum Owners {
+pub(super) enum Targets {
     /// Maglev's choice among those who are eligible.
     Chosen(Vec<LocalBackend>),
     /// Nobody is eligible. Slots stay where they are, but for those whose backend lives and takes no
@@ -37,7 +37,7 @@ pub(super) struct InMotion<'p, 'a> {
     pub(super) resizing: bool,
 }
 
-impl Owners {
+impl Targets {
     pub(super) fn of(seating: &Seating<'_>, size: u32, key: TableKey) -> Self {
         let eligible = seating.eligible();
         if eligible.is_empty() {
@@ -73,10 +73,10 @@ impl Owners {
 
 impl InMotion<'_, '_> {
     /// A table that no packet has met.
-    pub(super) fn fresh(&self, size: u32, owners: &Owners) -> Vec<Slot> {
+    pub(super) fn fresh(&self, size: u32, targets: &Targets) -> Vec<Slot> {
         (0..size as usize)
             .map(|number| {
-                let (to, _) = owners.of_slot(number, NOBODY);
+                let (to, _) = targets.of_slot(number, NOBODY);
                 if self.resizing {
                     motion::resizing(to)
                 } else {
@@ -102,7 +102,7 @@ impl InMotion<'_, '_> {
     }
 
     /// What slots in force become.
-    pub(super) fn next(&self, slots: &[Slot], owners: &Owners) -> Vec<Slot> {
+    pub(super) fn next(&self, slots: &[Slot], targets: &Targets) -> Vec<Slot> {
         let staying = self.seating.staying();
         let is_gone = |local| !staying.contains(&local);
         let mut next = slots.to_vec();
@@ -111,13 +111,13 @@ impl InMotion<'_, '_> {
             self.each(&self.progress.settled, &mut next, motion::settled);
         }
         for (number, slot) in next.iter_mut().enumerate() {
-            let (to, instead) = owners.of_slot(number, slot.current());
+            let (to, instead) = targets.of_slot(number, slot.current());
             let released = motion::released(*slot, is_gone, instead);
             // Where nobody is eligible a slot rests with whoever has it now.
-            let to = match owners {
-                Owners::Chosen(_) => to,
-                Owners::Resting { .. } if is_gone(slot.current()) => released.current(),
-                Owners::Resting { .. } => to,
+            let to = match targets {
+                Targets::Chosen(_) => to,
+                Targets::Resting { .. } if is_gone(slot.current()) => released.current(),
+                Targets::Resting { .. } => to,
             };
             *slot = if self.resizing && released.current() != to {
                 motion::resizing(to)

@@ -51,15 +51,7 @@ fn resized(name: &'static str, old: Slot, packet: Kind, to: u16, after: Option<E
 }
 
 fn hash(key: HashKey, row: &Row) -> FlowHash {
-    let flow = row.key();
-    FlowHash::ipv4(
-        key,
-        flow.source,
-        flow.destination,
-        flow.source_port,
-        flow.destination_port,
-        flow.protocol,
-    )
+    row.key().hash(key)
 }
 
 #[test]

@@ -4,7 +4,10 @@
 //! division for every packet that looks.
 
 use super::slot::LocalBackend;
-use crate::endian::{Be16, Be32};
+use crate::{
+    endian::{Be16, Be32},
+    hash::{FlowHash, HashKey},
+};
 
 /// An IPv4 flow as the client sends it.
 #[repr(C)]
@@ -43,6 +46,26 @@ impl FlowKeyV4 {
         ];
         // SAFETY: both are 16 bytes, and every bit pattern is a key.
         unsafe { core::mem::transmute::<[u64; 2], Self>(words) }
+    }
+
+    /// The flow's hash, which its slot follows from.
+    pub const fn hash(&self, key: HashKey) -> FlowHash {
+        let Self {
+            source,
+            destination,
+            source_port,
+            destination_port,
+            protocol,
+            reserved: _,
+        } = *self;
+        FlowHash::ipv4(
+            key,
+            source,
+            destination,
+            source_port,
+            destination_port,
+            protocol,
+        )
     }
 }
 

@@ -8,14 +8,15 @@ use lb_common::{
         flow::{FlowEntry, FlowKeyV4},
         service::{ServiceRecord, record_flag, tracking},
         settings::{Settings, feature},
-        slot::{LocalBackend, NO_BACKEND, Slot},
+        slot::{LocalBackend, Slot},
     },
     endian::Be16,
-    hash::{FlowHash, HashKey},
+    hash::FlowHash,
 };
 
 use super::{
-    flows::{Names, holder, idle},
+    flows::{holder, idle},
+    names::Names,
     state::Controller,
 };
 use crate::{
@@ -24,10 +25,13 @@ use crate::{
         explain::{EntryExplained, PacketExplained, PacketKind, SlotExplained, Transport},
         flows::FlowTable,
     },
-    dataplane::{Dataplane, DryRun},
+    dataplane::{self, Dataplane, DryRun},
     explain::{Candidate, Choice, Facts, Frame, Held, Packet},
     model::{Protocol, Service},
-    plan::SlotIndex,
+    plan::{
+        Range, SlotIndex,
+        motion::{self, State},
+    },
 };
 
 /// A packet may change what is remembered between the look and the copy's run: then it is done again.
@@ -48,7 +52,7 @@ impl Controller {
     /// # Errors
     /// The data path's.
     pub(super) fn explain(&mut self, query: &ExplainQuery) -> Result<Explanation, Refusal> {
-        let unavailable = |error: crate::dataplane::Error| Refusal::unavailable(error.to_string());
+        let unavailable = |error: dataplane::Error| Refusal::unavailable(error.to_string());
         let mut explanation = self.explain_once(query).map_err(unavailable)?;
         for _ in 1..ATTEMPTS {
             if explanation.agrees {
@@ -59,10 +63,7 @@ impl Controller {
         Ok(explanation)
     }
 
-    fn explain_once(
-        &mut self,
-        query: &ExplainQuery,
-    ) -> Result<Explanation, crate::dataplane::Error> {
+    fn explain_once(&mut self, query: &ExplainQuery) -> Result<Explanation, dataplane::Error> {
         let kinds: &[Packet] = match query.protocol {
             Transport::Tcp => &[Packet::Syn, Packet::Segment],
             Transport::Udp => &[Packet::Datagram],
@@ -127,7 +128,7 @@ impl Controller {
         &self,
         names: &Names<'a>,
         query: &ExplainQuery,
-    ) -> Result<Option<Found<'a>>, crate::dataplane::Error> {
+    ) -> Result<Option<Found<'a>>, dataplane::Error> {
         let ExplainQuery {
             protocol,
             source,
@@ -140,16 +141,15 @@ impl Controller {
         let Some((service, record)) = names.service(protocol, destination) else {
             return Ok(None);
         };
-        let key = FlowKeyV4 {
-            source: (*source.ip()).into(),
-            destination: (*destination.ip()).into(),
-            source_port: Be16::new(source.port()),
-            destination_port: Be16::new(destination.port()),
+        let key = FlowKeyV4::new(
+            (*source.ip()).into(),
+            (*destination.ip()).into(),
+            Be16::new(source.port()),
+            Be16::new(destination.port()),
             protocol,
-            reserved: [0; 3],
-        };
+        );
         let settings = *self.dataplane.settings();
-        let hash = hash(settings.hash_key, &key);
+        let hash = key.hash(settings.hash_key);
         let number = hash.slot(record.slots_count);
         let slot = self.slot(record.slots_first, number);
         let resizing = record.old_slots_count != 0;
@@ -157,7 +157,7 @@ impl Controller {
             let hash = if record.flags & record_flag::OLD_SEED == 0 {
                 hash
             } else {
-                self::hash(settings.old_hash_key, &key)
+                key.hash(settings.old_hash_key)
             };
             let number = hash.slot(record.old_slots_count);
             (number, self.slot(record.old_slots_first, number))
@@ -175,7 +175,7 @@ impl Controller {
                 None => Some(Held::Dead),
             }
         });
-        let owner = owner(old.map_or(slot, |(_, slot)| slot));
+        let owner = motion::owner(old.map_or(slot, |(_, slot)| slot));
         let name = |local| names.backend(&record, local).map(|occupant| occupant.name);
         let explained = |(number, slot): (u32, Slot), of, before| SlotExplained {
             number,
@@ -215,7 +215,7 @@ impl Controller {
         settings: &Settings,
         record: &ServiceRecord,
         key: &FlowKeyV4,
-    ) -> Result<Option<(FlowTable, FlowEntry)>, crate::dataplane::Error> {
+    ) -> Result<Option<(FlowTable, FlowEntry)>, dataplane::Error> {
         let mut tables = vec![
             (FlowTable::Transition, feature::TRANSITION),
             (FlowTable::Always, feature::ALWAYS),
@@ -238,25 +238,6 @@ fn is_always(settings: &Settings, record: &ServiceRecord) -> bool {
     record.tracking == tracking::ALWAYS && settings.features & feature::ALWAYS != 0
 }
 
-fn hash(key: HashKey, flow: &FlowKeyV4) -> FlowHash {
-    FlowHash::ipv4(
-        key,
-        flow.source,
-        flow.destination,
-        flow.source_port,
-        flow.destination_port,
-        flow.protocol,
-    )
-}
-
-/// Who flows without an entry belong to.
-fn owner(slot: Slot) -> LocalBackend {
-    match slot.previous() {
-        NO_BACKEND => slot.current(),
-        previous => previous,
-    }
-}
-
 fn candidate(entry: &Entry, local: LocalBackend, hash: FlowHash) -> Candidate {
     let state = BackendState(entry.state);
     let alive = state.is_in_use() && !state.is_dead();
@@ -269,11 +250,11 @@ fn candidate(entry: &Entry, local: LocalBackend, hash: FlowHash) -> Candidate {
 }
 
 fn state(slot: Slot) -> &'static str {
-    match (slot.current(), slot.previous()) {
-        (0, 0) => "unset",
-        (_, NO_BACKEND) => "tracked",
-        (current, previous) if current == previous => "stable",
-        _ => "transition",
+    match motion::state(slot) {
+        State::Stable(motion::NOBODY) => "unset",
+        State::Stable(_) => "stable",
+        State::Transition { .. } => "transition",
+        State::Tracked(_) => "tracked",
     }
 }
 
@@ -331,7 +312,7 @@ fn served(
     };
     let recipient = sent.then(|| {
         // The one that is expected, if it may be: others may have the same address.
-        let locals = crate::plan::Range::backends(record).locals();
+        let locals = Range::backends(record).locals();
         backend
             .into_iter()
             .chain(locals)
@@ -378,6 +359,8 @@ fn verdict(counter: Counter) -> String {
 
 #[cfg(test)]
 mod tests {
+    use lb_common::hash::HashKey;
+
     use super::*;
 
     #[test]
@@ -391,8 +374,6 @@ mod tests {
         ] {
             assert_eq!(state(slot), word);
         }
-        assert_eq!(owner(Slot::tracked(3)), 3);
-        assert_eq!(owner(Slot::transition(3, 4)), 4);
     }
 
     #[test]
@@ -407,7 +388,7 @@ mod tests {
 
     #[test]
     fn a_backend_is_as_its_state_says() {
-        let hash = hash(HashKey { k0: 1, k1: 2 }, &FlowKeyV4::default());
+        let hash = FlowKeyV4::default().hash(HashKey { k0: 1, k1: 2 });
         let of = |state| {
             let entry = Entry {
                 state,

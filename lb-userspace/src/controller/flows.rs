@@ -1,17 +1,13 @@
 //! The flows that are remembered, with the names that people know.
 
-use std::{cell::RefCell, collections::BTreeMap, net::SocketAddrV4};
+use std::net::SocketAddrV4;
 
-use lb_common::abi::{
-    backend::{Backend as Entry, BackendState},
-    flow::{FlowEntry, FlowKeyV4, TICK_SHIFT},
-    service::{ServiceId, ServiceRecord},
-    slot::LocalBackend,
-    vip::VipKeyV4,
+use lb_common::abi::flow::{FlowEntry, FlowKeyV4, TICK_SHIFT};
+
+use super::{
+    names::{Names, Occupant},
+    state::Controller,
 };
-use lb_common::endian::Be16;
-
-use super::state::Controller;
 use crate::{
     admin::{
         FlowCursor, FlowPage, FlowsQuery, Refusal,
@@ -21,7 +17,7 @@ use crate::{
     config::nearest,
     dataplane::{Batch, Cursor, Dataplane, Table},
     model::{Model, Protocol, Service, Tracking},
-    plan::{BackendStatus, Endpoint, Image, Range, ServiceStatus},
+    plan::{BackendStatus, ServiceStatus},
 };
 
 /// Entries that are read at a time: a millisecond or so, in which nothing else is done.
@@ -54,7 +50,7 @@ impl Controller {
             |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
         let flows = entries
             .iter()
-            .map(|(key, entry)| names.flow(key, *entry, table, now))
+            .map(|(key, entry)| named(&names, key, *entry, table, now))
             .filter(|flow| asked(&query.service, &flow.service))
             .filter(|flow| asked(&query.backend, &flow.backend));
         Ok(FlowPage {
@@ -109,9 +105,7 @@ impl Controller {
         gauges.entries?;
         Some(gauges.backends.get(&held.local).map_or(0, |b| b.entries))
     }
-}
 
-impl Controller {
     /// Whether a backend has no flows left that packets could still bring it; `None`: not known, or not
     /// yet. `named`: by a slot.
     pub(super) fn drained(
@@ -136,101 +130,26 @@ impl Controller {
     }
 }
 
-/// Who has a backend's place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Occupant {
-    /// How often the place was given away before.
-    pub(super) generation: u16,
-    /// The backend's name; the address of one that left the configuration.
-    pub(super) name: String,
-}
-
-/// The names of what entries refer to.
-pub(super) struct Names<'a> {
-    image: &'a Image,
-    services: BTreeMap<ServiceId, &'a Service>,
-    /// Found before: flows are many, backends few.
-    backends: RefCell<BTreeMap<(ServiceId, LocalBackend), Option<Occupant>>>,
-}
-
-impl<'a> Names<'a> {
-    pub(super) fn new(image: &'a Image, model: &'a Model) -> Self {
-        let services = model.services.iter();
-        Self {
-            image,
-            services: services
-                .filter_map(|service| Some((image.service_id(service)?, service)))
-                .collect(),
-            backends: RefCell::default(),
-        }
-    }
-
-    /// The service that listens at an address.
-    pub(super) fn service(
-        &self,
-        protocol: u8,
-        destination: SocketAddrV4,
-    ) -> Option<(&'a Service, ServiceRecord)> {
-        let address = (*destination.ip()).into();
-        let key = |port| VipKeyV4::new(address, Be16::new(port), protocol);
-        let vips = self.image.vips();
-        let id = vips
-            .get(&key(destination.port()))
-            .or_else(|| vips.get(&key(0)))?;
-        let record = self.image.service(*id)?.record;
-        Some((self.services.get(id)?, record))
-    }
-
-    /// The backend that a service's slots or entries name; `None`: its place is free.
-    pub(super) fn entry(&self, record: &ServiceRecord, local: LocalBackend) -> Option<&'a Entry> {
-        let entry = self
-            .image
-            .backend(Range::backends(record).backend(local)?)?;
-        let in_use = BackendState(entry.state).is_in_use() && entry.service == record.service;
-        in_use.then_some(entry)
-    }
-
-    /// The same by name.
-    pub(super) fn backend(&self, record: &ServiceRecord, local: LocalBackend) -> Option<Occupant> {
-        let find = || {
-            let entry = self.entry(record, local)?;
-            let endpoint = Endpoint::of_entry(entry);
-            let service = self.services.get(&record.service);
-            let backends = service.map(|s| s.backends.as_slice()).unwrap_or_default();
-            let named = backends.iter().find(|b| Endpoint::from(*b) == endpoint);
-            let name = named.map_or_else(|| endpoint.to_string(), |b| b.name.to_string());
-            Some(Occupant {
-                generation: entry.generation,
-                name,
-            })
-        };
-        let mut known = self.backends.borrow_mut();
-        known
-            .entry((record.service, local))
-            .or_insert_with(find)
-            .clone()
-    }
-
-    fn flow(&self, key: &FlowKeyV4, entry: FlowEntry, table: FlowTable, now: u64) -> Flow {
-        let source = SocketAddrV4::new(key.source.into(), key.source_port.get());
-        let destination = SocketAddrV4::new(key.destination.into(), key.destination_port.get());
-        let service = self.service(key.protocol, destination);
-        let backend = service.and_then(|(_, record)| self.backend(&record, entry.backend()));
-        let (backend, state) = holder(backend, entry);
-        Flow {
-            protocol: if key.protocol == Protocol::Udp.number() {
-                Protocol::Udp.to_string()
-            } else {
-                Protocol::Tcp.to_string()
-            },
-            source: source.to_string(),
-            destination: destination.to_string(),
-            service: service.map(|(service, _)| service.name.to_string()),
-            backend,
-            state,
-            idle_s: idle(entry, now),
-            table,
-        }
+/// An entry, told by names.
+fn named(names: &Names<'_>, key: &FlowKeyV4, entry: FlowEntry, table: FlowTable, now: u64) -> Flow {
+    let source = SocketAddrV4::new(key.source.into(), key.source_port.get());
+    let destination = SocketAddrV4::new(key.destination.into(), key.destination_port.get());
+    let service = names.service(key.protocol, destination);
+    let backend = service.and_then(|(_, record)| names.backend(&record, entry.backend()));
+    let (backend, state) = holder(backend, entry);
+    Flow {
+        protocol: if key.protocol == Protocol::Udp.number() {
+            Protocol::Udp.to_string()
+        } else {
+            Protocol::Tcp.to_string()
+        },
+        source: source.to_string(),
+        destination: destination.to_string(),
+        service: service.map(|(service, _)| service.name.to_string()),
+        backend,
+        state,
+        idle_s: idle(entry, now),
+        table,
     }
 }
 

@@ -7,6 +7,7 @@ mod alarms;
 mod explain;
 mod flows;
 mod interfaces;
+mod names;
 mod overrides;
 mod reload;
 mod retired;

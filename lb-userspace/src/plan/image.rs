@@ -5,12 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::abi::{
-    backend::{Backend, BackendState},
-    reply::ReplyV4,
-    service::{ServiceId, ServiceRecord},
-    slot::Slot,
-    vip::VipKeyV4,
+use lb_common::{
+    abi::{
+        backend::{Backend, BackendState},
+        reply::ReplyV4,
+        service::{ServiceId, ServiceRecord},
+        slot::Slot,
+        vip::VipKeyV4,
+    },
+    endian::{Be16, Be32},
 };
 
 use super::{
@@ -90,6 +93,13 @@ impl Image {
     /// `REPLIES_IPV4`.
     pub fn replies(&self) -> &BTreeMap<VipKeyV4, ReplyV4> {
         &self.replies
+    }
+
+    /// The service that gets the packets for an address, as the program finds it: by the port, else
+    /// the one of every port.
+    pub fn service_at(&self, vip: Be32, port: Be16, protocol: u8) -> Option<ServiceId> {
+        let at = |port| self.vips.get(&VipKeyV4::new(vip, port, protocol)).copied();
+        at(port).or_else(|| at(Be16::new(0)))
     }
 
     /// The ids of all published services.

@@ -9,7 +9,7 @@ use lb_common::abi::slot::{LocalBackend, NO_BACKEND, Slot};
 use crate::model::Tracking;
 
 /// Nobody: the `current` of a slot that takes no new flows.
-pub(super) const NOBODY: LocalBackend = 0;
+pub const NOBODY: LocalBackend = 0;
 
 /// A slot, read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

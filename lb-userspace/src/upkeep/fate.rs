@@ -2,13 +2,12 @@
 
 use lb_common::{
     abi::{
+        backend::BackendState,
         flow::{FlowEntry, FlowKeyV4},
         service::ServiceId,
         slot::LocalBackend,
-        vip::VipKeyV4,
     },
-    endian::Be16,
-    hash::{FlowHash, HashKey},
+    hash::HashKey,
 };
 
 use crate::plan::{Image, Range};
@@ -39,32 +38,11 @@ pub(super) struct Place {
 
 /// Finds the place of a flow, as the program does; `None`: its VIP is nobody's.
 pub(super) fn place(image: &Image, hash_key: HashKey, key: &FlowKeyV4) -> Option<Place> {
-    let FlowKeyV4 {
-        source,
-        destination,
-        source_port,
-        destination_port,
-        protocol,
-        reserved: _,
-    } = *key;
-    let vip = |port| {
-        image
-            .vips()
-            .get(&VipKeyV4::new(destination, port, protocol))
-    };
-    let service = *vip(destination_port).or_else(|| vip(Be16::new(0)))?;
+    let service = image.service_at(key.destination, key.destination_port, key.protocol)?;
     let record = image.service(service)?.record;
-    let hash = FlowHash::ipv4(
-        hash_key,
-        source,
-        destination,
-        source_port,
-        destination_port,
-        protocol,
-    );
     Some(Place {
         service,
-        slot: hash.slot(record.slots_count),
+        slot: key.hash(hash_key).slot(record.slots_count),
         backend: 0,
     })
 }
@@ -76,7 +54,7 @@ pub(super) fn names_backend(image: &Image, place: Place, entry: FlowEntry) -> bo
         .and_then(|held| Range::backends(&held.record).backend(entry.backend()))
         .and_then(|index| image.backend(index));
     backend.is_some_and(|backend| {
-        let state = lb_common::abi::backend::BackendState(backend.state);
+        let state = BackendState(backend.state);
         state.is_in_use() && backend.generation == entry.generation()
     })
 }

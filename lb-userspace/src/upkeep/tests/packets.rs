@@ -69,14 +69,7 @@ pub(super) const SERVICE: ServiceId = ServiceId(0);
 
 impl Program {
     pub(super) fn hash(&self, key: &FlowKeyV4) -> FlowHash {
-        FlowHash::ipv4(
-            self.hash_key,
-            key.source,
-            key.destination,
-            key.source_port,
-            key.destination_port,
-            key.protocol,
-        )
+        key.hash(self.hash_key)
     }
 
     /// Where a packet goes, and what is remembered of it.

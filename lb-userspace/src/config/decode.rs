@@ -77,9 +77,13 @@ fn explain(message: &str, found: Option<&DeValue<'_>>) -> String {
 
 /// The known word that `word` is most likely a slip of the finger for.
 pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    let tolerated = (word.chars().count() / 3).max(1);
+    let length = word.chars().count();
+    let tolerated = (length / 3).max(1);
     known
         .iter()
+        // Lengths differ by no more than the words do. The comparison takes the product of both, and
+        // the word may be a whole request's head.
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= tolerated)
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate))
         .filter(|(distance, _)| *distance <= tolerated)
         .min()

@@ -128,7 +128,9 @@ pub(super) fn read(folder: &Path) -> Result<BTreeMap<Target, Override>, Error> {
 /// Keeps `said` in `folder`, which is made if need be. It is on disk when this returns.
 pub(super) fn write(folder: &Path, said: &BTreeMap<Target, Override>) -> Result<(), Error> {
     let path = folder.join(NAME);
-    replace(folder, &path, &text(said)).map_err(|source| Error::Write { path, source })
+    text(said)
+        .and_then(|text| replace(folder, &path, &text))
+        .map_err(|source| Error::Write { path, source })
 }
 
 fn replace(folder: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
@@ -168,7 +170,7 @@ fn remove_unfinished(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn text(said: &BTreeMap<Target, Override>) -> Vec<u8> {
+fn text(said: &BTreeMap<Target, Override>) -> io::Result<Vec<u8>> {
     let entry = |(target, said): (&Target, &Override)| {
         let Override { admin, weight } = *said;
         Entry {
@@ -186,10 +188,9 @@ fn text(said: &BTreeMap<Target, Override>) -> Vec<u8> {
         schema: SCHEMA,
         overrides: said.iter().map(entry).collect(),
     };
-    // Strings and numbers in structs: nothing that JSON could not say.
-    let mut text = serde_json::to_vec_pretty(&document).unwrap_or_default();
+    let mut text = serde_json::to_vec_pretty(&document)?;
     text.push(b'\n');
-    text
+    Ok(text)
 }
 
 enum Wrong {

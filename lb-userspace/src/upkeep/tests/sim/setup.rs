@@ -1,0 +1,71 @@
+//! The one service that is simulated.
+
+use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
+
+use lb_common::abi::backend::NextHop;
+
+use super::{Shape, WINDOW};
+use crate::{
+    model::{
+        Backend, Connections, Daemon, Forward, Health, Limits, Listener, Model, OnDeath, OnStop,
+        Protocol, Service,
+    },
+    plan::View,
+};
+
+pub(super) fn up() -> View {
+    View {
+        health: Health::Up,
+        next_hop: Some(NextHop::new([2, 0, 0, 0, 0, 1], 1)),
+    }
+}
+
+pub(super) fn backend(number: u8) -> Backend {
+    let address = Ipv4Addr::new(10, 0, 0, number + 1);
+    Backend {
+        name: address.to_string().into(),
+        address: address.into(),
+        port: Some(80),
+        weight: 1,
+    }
+}
+
+pub(super) fn model(shape: Shape) -> Model {
+    let listener = |protocol| Listener {
+        protocol,
+        address: "10.9.0.1:80".parse().expect("it is one"),
+    };
+    Model {
+        daemon: Daemon {
+            instance: "sim".into(),
+            admin_socket: PathBuf::new(),
+            bpffs: PathBuf::new(),
+            state_dir: PathBuf::new(),
+            on_stop: OnStop::Keep,
+            seed: None,
+        },
+        limits: Limits {
+            services: 4,
+            backends: 64,
+            slots: 4096,
+            flows_ipv4: 1024,
+        },
+        interfaces: Vec::new(),
+        services: vec![Service {
+            name: "sim".into(),
+            listeners: vec![listener(Protocol::Tcp), listener(Protocol::Udp)],
+            forward: Forward::Dnat,
+            table_size: shape.table_size,
+            connections: Connections {
+                tracking: shape.tracking,
+                transition_window: WINDOW,
+                flow_idle: WINDOW * 2,
+                on_death: OnDeath::Reset,
+                drain_timeout: Duration::from_secs(30),
+                slow_start: Duration::from_secs(4),
+            },
+            health: None,
+            backends: (0..5).map(backend).collect(),
+        }],
+    }
+}

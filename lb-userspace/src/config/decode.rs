@@ -137,3 +137,29 @@ fn cut(root: &mut Spanned<DeValue<'_>>, steps: &[Step]) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::nearest;
+
+    #[test]
+    fn a_slip_of_the_finger_is_found() {
+        let known = ["web-1", "web-2", "mail-1"];
+        assert_eq!(nearest("wbe-2", &known), Some("web-2"));
+        assert_eq!(nearest("web", &["web1"]), Some("web1"));
+        assert_eq!(nearest("web1", &["web"]), Some("web"));
+        assert_eq!(nearest("database", &known), None);
+    }
+
+    #[test]
+    fn a_name_as_long_as_a_request_costs_no_time() {
+        let names: Vec<String> = (0..16_384).map(|n| format!("backend-{n}")).collect();
+        let known: Vec<&str> = names.iter().map(String::as_str).collect();
+        let start = Instant::now();
+        assert_eq!(nearest(&"backend-".repeat(2048), &known), None);
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(2), "{took:?}");
+    }
+}

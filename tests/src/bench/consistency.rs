@@ -46,8 +46,9 @@ pub(crate) struct Effort {
     flows: u32,
     orders: usize,
     packet_gap: Duration,
-    /// `transition_window` under the flood.
+    /// `transition_window` under the flood, and how long that lasts.
     flood_window: Duration,
+    flood: Duration,
 }
 
 impl Effort {
@@ -63,6 +64,8 @@ impl Effort {
                 orders: 6,
                 packet_gap: Duration::from_millis(400),
                 flood_window: Duration::from_secs(1),
+                // Too short to fill the table.
+                flood: Duration::from_secs(1),
             }
         } else {
             Self {
@@ -74,6 +77,7 @@ impl Effort {
                 orders: 50,
                 packet_gap: Duration::from_secs(3),
                 flood_window: Duration::from_secs(10),
+                flood: Duration::from_secs(20),
             }
         }
     }

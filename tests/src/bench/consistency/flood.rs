@@ -46,10 +46,10 @@ struct Drain {
 /// A drain in peace, and one in a flood.
 pub(super) fn run(effort: &Effort, progress: &Progress) -> Result<Vec<Figure>> {
     progress.begin("consistency, flood", 2);
-    let peace = drain(effort.flood_window, Duration::ZERO)?;
+    let peace = drain(effort, Duration::ZERO)?;
     progress.step();
     let lasts = effort.flood;
-    let flood = drain(effort.flood_window, lasts)?;
+    let flood = drain(effort, lasts)?;
     progress.step();
     ensure!(
         flood.refused > 0,
@@ -74,12 +74,13 @@ pub(super) fn run(effort: &Effort, progress: &Progress) -> Result<Vec<Figure>> {
 }
 
 /// Drains backends, with a flood for the first `flood` of it.
-fn drain(window: Duration, flood: Duration) -> Result<Drain> {
+fn drain(effort: &Effort, flood: Duration) -> Result<Drain> {
     /// A daemon whose windows never end must not hold the run for ever. A flood that filled the table
     /// is felt until its entries expire, after 75 s: living flows are refused as well until then.
     const PATIENCE: Duration = Duration::from_secs(240);
 
-    let mut bed = Bed::start("transition", window)?;
+    let window = effort.flood_window;
+    let mut bed = Bed::start(window, effort.flood_table)?;
     let mut rig = bed.rig(FIRST_CLIENT + SOURCES, SOURCES)?;
     let mut living = vec![Octet::default(); LIVING as usize];
     speak(&mut bed, &mut living, 0..LIVING, Flags::SYN)?;

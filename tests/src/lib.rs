@@ -33,6 +33,7 @@ pub mod small_disk;
 pub mod status;
 pub mod stream;
 pub mod sweep;
+pub mod talkers;
 pub mod test_run;
 pub mod topology;
 pub mod udp;

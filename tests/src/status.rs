@@ -73,25 +73,37 @@ pub struct Service {
     pub forward: String,
     /// Slots of its table.
     pub table_size: u64,
-    /// The same by their state.
-    pub slots: SlotStates,
     /// Packets to its backends.
     pub packets: u64,
     /// Bytes to its backends.
     pub bytes: u64,
     /// SYNs.
     pub new_flows: u64,
-    /// Its backends.
-    pub backends: Vec<Backend>,
-    /// What became of the packets that looked for an entry, where some do.
+    /// Its slots by state.
+    pub slots: Slots,
+    /// Its remembered flows; absent where none are remembered.
     #[serde(default)]
     pub flows: Option<Flows>,
+    /// Its backends.
+    pub backends: Vec<Backend>,
+}
+
+/// Slots by state.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+pub struct Slots {
+    /// At rest.
+    pub stable: u64,
+    /// Moved within the window.
+    pub transition: u64,
+    /// Moved before.
+    pub tracked: u64,
 }
 
 /// A service's remembered flows.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 pub struct Flows {
-    /// How many there were at the last complete pass over them.
+    /// How many there were at the last complete pass over them; absent before one.
+    #[serde(default)]
     pub entries: Option<u64>,
     /// Packets that looked for one.
     pub lookups: u64,
@@ -99,19 +111,8 @@ pub struct Flows {
     pub misses: u64,
     /// Entries made.
     pub inserts: u64,
-    /// Entries that were to be made and were not.
+    /// Entries that should have been made and were not.
     pub refused: u64,
-}
-
-/// Slots by their state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub struct SlotStates {
-    /// No flow of them is looked for.
-    pub stable: u64,
-    /// Their window is open.
-    pub transition: u64,
-    /// Their flows are looked for.
-    pub tracked: u64,
 }
 
 /// A backend.

@@ -144,6 +144,8 @@ impl Controller {
     /// Ports, first plan, attachment; then the watchers are told what to watch.
     async fn bring_up(&mut self, devices: &[interfaces::Configured]) -> Result<(), Error> {
         self.remember_views();
+        // Services that were always tracked under the daemon before, and are not any more.
+        self.load_with(self.with_leftovers(*self.dataplane.settings()))?;
         for configured in devices {
             self.dataplane.assign_port(&configured.device)?;
         }

@@ -177,7 +177,7 @@ impl Controller {
             0
         };
         Settings {
-            features: settings.features | always & self.dataplane.settings().features,
+            features: settings.features | always,
             ..settings
         }
     }

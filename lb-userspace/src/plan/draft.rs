@@ -84,13 +84,18 @@ impl<'a> Draft<'a> {
             tracking: service.connections.tracking,
             resizing: place.old.count > 0,
         };
-        let current = held.filter(|_| !place.is_new).map(|held| held.slots);
-        let disowned = current.map_or_else(Vec::new, |current| motion.disown(current));
-        let table = match current {
-            Some(_) => motion.next(&disowned, &owners),
-            None => motion.fresh(place.slots.count, &owners),
+        let disowned = held.map_or_else(Vec::new, |held| motion.disown(held.slots));
+        let table = if place.is_new {
+            motion.fresh(place.slots.count, &owners)
+        } else {
+            motion.next(&disowned, &owners)
         };
-        let old_table = motion.old(place.old_in(held.as_ref()));
+        let old_table = match held {
+            _ if place.old.count == 0 => Vec::new(),
+            Some(_) if place.is_new => motion.left(&disowned),
+            Some(held) => motion.left(&motion.disown_old(held.old_slots)),
+            None => Vec::new(),
+        };
 
         let record = new_record(service, id, place, seating.range);
         let record_index = held
@@ -154,11 +159,13 @@ impl<'a> Draft<'a> {
             self.write_record(must_wait, stages);
         }
         let first = SlotIndex(self.slots.first);
+        if let Some(held) = self.held {
+            let in_force = SlotIndex(held.record.slots_first);
+            let disowned = moves(in_force, held.slots, &self.disowned);
+            stages.disowned.extend(disowned);
+        }
         match self.held {
             Some(held) if !self.table_is_new => {
-                stages
-                    .disowned
-                    .extend(moves(first, held.slots, &self.disowned));
                 let table = &self.table;
                 stages.slots_moved += (held.slots.iter().zip(table))
                     .filter(|(before, after)| before.current() != after.current())
@@ -183,7 +190,7 @@ impl<'a> Draft<'a> {
     fn write_old_table(&self, held: Held<'_>, stages: &mut Stages) {
         let first = SlotIndex(self.old_slots.first);
         if self.table_is_new {
-            let old = moves(first, held.slots, &self.old_table);
+            let old = moves(first, &self.disowned, &self.old_table);
             stages.old_slots.extend(old);
         } else {
             stages
@@ -219,17 +226,6 @@ impl<'a> Draft<'a> {
             service: self.claim.id,
             record: ServiceRef::record(self.record_index.0),
         });
-    }
-}
-
-impl Place {
-    /// The slots that the old range holds now.
-    fn old_in<'a>(&self, held: Option<&Held<'a>>) -> &'a [Slot] {
-        match held {
-            Some(held) if self.old.count > 0 && self.is_new => held.slots,
-            Some(held) if self.old.count > 0 => held.old_slots,
-            _ => &[],
-        }
     }
 }
 

@@ -128,17 +128,27 @@ impl InMotion<'_, '_> {
         next
     }
 
-    /// What slots of the range that is left become.
-    pub(super) fn old(&self, slots: &[Slot]) -> Vec<Slot> {
-        let staying = self.seating.staying();
+    /// Slots of the range that is left, without such claims. Flows that were not remembered meanwhile
+    /// are with the current backends of the new range: the old one knows nobody who has them.
+    pub(super) fn disown_old(&self, slots: &[Slot]) -> Vec<Slot> {
         slots
             .iter()
             .map(|slot| {
                 if self.progress.disowned.contains(&motion::owner(*slot)) {
-                    return Slot::UNSET;
+                    Slot::UNSET
+                } else {
+                    *slot
                 }
-                motion::released_old(*slot, |local| !staying.contains(&local))
             })
+            .collect()
+    }
+
+    /// Slots of the range that is left, without those who are gone.
+    pub(super) fn left(&self, slots: &[Slot]) -> Vec<Slot> {
+        let staying = self.seating.staying();
+        slots
+            .iter()
+            .map(|slot| motion::released_old(*slot, |local| !staying.contains(&local)))
             .collect()
     }
 

@@ -5,9 +5,10 @@
 //! out at a backend, its memory, a reload.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,7 +16,7 @@ use anyhow::{Context as _, Result, ensure};
 use lb_userspace::{
     config,
     dataplane::{Dataplane, Options},
-    plan::{self, Desired, Endpoint, Image, Seed, maglev},
+    plan::{self, Desired, Endpoint, Image, Scope, Seed, maglev},
 };
 use nix::sys::signal::Signal;
 use testbed::{
@@ -158,14 +159,14 @@ fn parts(shape: Shape, times: &mut Times) -> Result<()> {
         let port = net.assign_ports(&mut dataplane)?;
         let mut model = model;
         let views = world::views(&model, port)?;
-        let mut reconcile = |model: &_, image: &mut Image| -> Result<[f64; 2]> {
+        let mut reconcile = |model: &_, image: &mut Image, scope| -> Result<[f64; 2]> {
             let desired = Desired {
                 model,
                 views: &views,
                 overrides: &BTreeMap::new(),
                 seed: &seed,
                 progress: plan::Progress::none(),
-                scope: plan::Scope::All,
+                scope,
             };
             let start = Instant::now();
             let plan = plan::reconcile(&desired, image)?;
@@ -174,7 +175,7 @@ fn parts(shape: Shape, times: &mut Times) -> Result<()> {
             dataplane.apply(&plan, image)?;
             Ok([planned, milliseconds(start)])
         };
-        let [planned, applied] = reconcile(&model, &mut image)?;
+        let [planned, applied] = reconcile(&model, &mut image, Scope::All)?;
         times.plan.push(planned);
         times.apply.push(applied);
         let service = model.services.last_mut().context("there are services")?;
@@ -183,7 +184,9 @@ fn parts(shape: Shape, times: &mut Times) -> Result<()> {
             .first_mut()
             .context("with backends")?
             .weight = 0;
-        let [planned, applied] = reconcile(&model, &mut image)?;
+        // As the daemon does when it hears of a backend.
+        let changed = BTreeSet::from([Arc::clone(&service.name)]);
+        let [planned, applied] = reconcile(&model, &mut image, Scope::Services(&changed))?;
         times.replan.push(planned);
         times.reapply.push(applied);
         Ok(())

@@ -1,5 +1,7 @@
 //! One change at a time.
 
+use std::{collections::BTreeSet, time::Duration};
+
 use lb_common::abi::{
     backend::{BackendState, NextHop},
     slot::Slot,
@@ -10,8 +12,8 @@ use super::{
     world::World,
 };
 use crate::{
-    model::{Health, Model},
-    plan::{Limit, PlanError, Write},
+    model::{Admin, Health, Model, OnDeath, Override},
+    plan::{Desired, Limit, PlanError, Scope, ServiceProgress, Write, reconcile},
 };
 
 const VIP: &str = "10.9.0.1:80";
@@ -385,4 +387,155 @@ fn the_status_counts_slots_by_backend() {
     assert_eq!(slots, [31, 30]);
     let other = service("other", &["10.9.9.9:80"], &[]);
     assert_eq!(world.image.status(&other), None);
+}
+
+/// The same with a drain of a minute.
+fn draining(backends: &[&str]) -> Model {
+    let mut model = web(backends);
+    model.services[0].connections.drain_timeout = Duration::from_secs(60);
+    model
+}
+
+fn state(world: &World, index: crate::plan::BackendIndex) -> BackendState {
+    BackendState(world.image.backend(index).unwrap().state)
+}
+
+#[test]
+fn a_backend_that_leaves_keeps_entry_and_replies_until_its_drain_is_over() {
+    let (both, one) = (
+        draining(&["10.0.0.1:80", "10.0.0.2:80"]),
+        draining(&["10.0.0.1:80"]),
+    );
+    let mut world = running(&both);
+    let index = world.image.backend_indices(&both)[&key("web", "10.0.0.2:80")];
+    assert_eq!(outline(&world.reach(&one, &all_up(&one))), "alive slots");
+    let status = world.image.status(&one.services[0]).unwrap();
+    assert_eq!((status.slots.stable, status.slots.transition), (31, 30));
+    let flags = BackendState::IN_USE | BackendState::NO_NEW_FLOWS;
+    assert_eq!(state(&world, index), BackendState::new(flags));
+
+    // It may come back.
+    assert_eq!(outline(&world.reach(&both, &all_up(&both))), "alive slots");
+    let status = world.image.status(&both.services[0]).unwrap();
+    assert_eq!((status.slots.stable, status.slots.tracked), (31, 30));
+
+    world.reach(&one, &all_up(&one));
+    world.wait_for_everything(&one);
+    let plan = world.reach(&one, &all_up(&one));
+    assert_eq!(outline(&plan), "slots dead | -reply | free");
+    assert!(!state(&world, index).is_in_use());
+}
+
+#[test]
+fn the_operator_wins_over_the_file() {
+    let model = web(&["10.0.0.1:80", "10.0.0.2:80"]);
+    let mut world = running(&model);
+    let one = key("web", "10.0.0.1:80");
+    let said = |admin, weight| Override { admin, weight };
+    world
+        .overrides
+        .insert(one.clone(), said(Admin::Draining, None));
+    assert_eq!(
+        outline(&world.reach(&model, &all_up(&model))),
+        "alive slots"
+    );
+    world
+        .overrides
+        .insert(one.clone(), said(Admin::Disabled, Some(7)));
+    assert_eq!(outline(&world.reach(&model, &all_up(&model))), "dead");
+    world.overrides.insert(one, said(Admin::Enabled, Some(3)));
+    assert_eq!(
+        outline(&world.reach(&model, &all_up(&model))),
+        "alive slots"
+    );
+    let status = world.image.status(&model.services[0]).unwrap();
+    assert!((45..=46).contains(&status.backends.values().next().unwrap().slots));
+}
+
+#[test]
+fn where_all_are_drained_nobody_gets_new_flows_and_everybody_keeps_theirs() {
+    let mut model = web(&["10.0.0.1:80"]);
+    let mut world = running(&model);
+    model.services[0].backends[0].weight = 0;
+    world.reach(&model, &all_up(&model));
+    let id = world.image.status(&model.services[0]).unwrap().id;
+    let all_are = |world: &World, wanted: Slot| {
+        let held = world.image.service(id).unwrap();
+        assert!(held.slots.iter().all(|slot| *slot == wanted));
+    };
+    all_are(&world, Slot::transition(0, 1));
+    model.services[0].backends[0].weight = 1;
+    world.reach(&model, &all_up(&model));
+    all_are(&world, Slot::tracked(1));
+}
+
+#[test]
+fn a_failed_check_need_not_be_a_death() {
+    let mut model = web(&["10.0.0.1:80", "10.0.0.2:80"]);
+    model.services[0].connections.on_death = OnDeath::Keep;
+    let mut world = World::new(&model);
+    let plan = world.plan(&model, &all_up(&model)).unwrap();
+    world.apply(&plan, usize::MAX);
+    let mut views = all_up(&model);
+    views.insert(key("web", "10.0.0.1:80"), view(Health::Down));
+    let plan = world.plan(&model, &views).unwrap();
+    assert_eq!(outline(&plan), "slots");
+}
+
+#[test]
+fn a_dead_owner_that_lost_its_claim_loses_it_before_it_comes_back() {
+    let model = web(&["10.0.0.1:80", "10.0.0.2:80"]);
+    let mut world = running(&model);
+    let mut views = all_up(&model);
+    views.insert(key("web", "10.0.0.1:80"), view(Health::Down));
+    world.reach(&model, &views);
+    let status = world.image.status(&model.services[0]).unwrap();
+    let new = ServiceProgress {
+        disowned: BTreeSet::from([1]),
+        ..ServiceProgress::default()
+    };
+    world.progress.services.insert(status.id, new);
+    let plan = world.reach(&model, &all_up(&model));
+    assert_eq!(outline(&plan), "slots alive slots");
+    let slots = world.image.status(&model.services[0]).unwrap().slots;
+    assert_eq!((slots.stable, slots.tracked), (30, 0));
+}
+
+#[test]
+fn a_plan_over_what_changed_is_the_plan_over_everything() {
+    let mut model = model(vec![
+        service("a", &[VIP], &["10.0.0.1:80", "10.0.0.2:80"]),
+        service("b", &["10.9.0.2:80"], &["10.0.1.1:80", "10.0.1.2:80"]),
+    ]);
+    for service in &mut model.services {
+        service.connections.drain_timeout = Duration::from_secs(60);
+    }
+    let mut world = running(&model);
+    model.services[1].backends.remove(1);
+    world.reach(&model, &all_up(&model));
+    world.wait_for_everything(&model);
+    let mut views = all_up(&model);
+    views.insert(key("b", "10.0.1.1:80"), view(Health::Down));
+    let names = BTreeSet::from(["b".into()]);
+    let desired = Desired {
+        model: &model,
+        views: &views,
+        overrides: &world.overrides,
+        seed: &world.seed,
+        progress: &world.progress,
+        scope: Scope::Services(&names),
+    };
+    let plan = reconcile(&desired, &world.image).unwrap();
+    assert_eq!(plan, world.plan(&model, &views).unwrap());
+    // The backend that left is gone, with its reply.
+    assert_eq!(
+        plan.writes().filter(|write| kind(write) == "free").count(),
+        1
+    );
+    let none = BTreeSet::new();
+    let nothing = Desired {
+        scope: Scope::Services(&none),
+        ..desired
+    };
+    assert!(reconcile(&nothing, &world.image).unwrap().is_empty());
 }

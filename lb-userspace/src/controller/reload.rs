@@ -73,15 +73,7 @@ impl Controller {
             });
         }
         // What there is no room for is refused before anything is touched.
-        let desired = Desired {
-            model: &model,
-            views: &self.views,
-            overrides: &self.overrides,
-            seed: &self.seed,
-            progress: plan::Progress::none(),
-            scope: plan::Scope::All,
-        };
-        plan::reconcile(&desired, &self.image)?;
+        self.plan_for(&model)?;
         let links = neighbor::links().await?;
         let devices = interfaces::find(&self.to_be_there(&model, &links), &links)?;
         let before = *self.dataplane.settings();

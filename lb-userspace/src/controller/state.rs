@@ -184,6 +184,19 @@ impl Controller {
         Ok(())
     }
 
+    /// A plan for a whole model, to see whether there is room for it.
+    pub(super) fn plan_for(&self, model: &Model) -> Result<Plan, Error> {
+        let desired = Desired {
+            model,
+            views: &self.views,
+            overrides: &self.overrides,
+            seed: &self.seed,
+            progress: plan::Progress::none(),
+            scope: Scope::All,
+        };
+        Ok(plan::reconcile(&desired, &self.image)?)
+    }
+
     fn carry_out(&mut self, plan: &Plan) -> Result<(), Error> {
         if plan.is_empty() {
             return Ok(());

@@ -15,6 +15,7 @@ use crate::{
     stream::{
         client::{Hold, Streams},
         server::StreamServer,
+        tally::{End, Ended},
     },
     topology::{Topology, VIP},
 };
@@ -140,6 +141,17 @@ impl Held {
         Ok(())
     }
 
+    /// Connections that ended so far.
+    pub fn ended(&mut self) -> &[Ended] {
+        self.streams.ended()
+    }
+
+    /// Ends the connections, whatever became of them before.
+    pub fn part(self) -> Result<(Site, Vec<StreamServer>)> {
+        self.streams.finish()?;
+        Ok((self.site, self.servers))
+    }
+
     /// No slot is in transition any more.
     pub fn wait_for_window(&self) -> Result<()> {
         let over = |status: &status::Status| status.service(SERVICE).slots.transition == 0;
@@ -159,7 +171,7 @@ impl Held {
         let broken: Vec<_> = streams
             .finish()?
             .into_iter()
-            .filter(|one| one.end != crate::stream::tally::End::Alive)
+            .filter(|one| one.end != End::Alive)
             .map(|one| one.to_string())
             .collect();
         ensure!(broken.is_empty(), "{broken:#?}\n{}", site.daemon.log_tail());

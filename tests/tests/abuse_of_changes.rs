@@ -1,6 +1,9 @@
 //! Changes that follow each other too fast, or undo each other, under held connections.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use testbed::{
@@ -292,4 +295,31 @@ fn ticks(pid: u32) -> Result<u64> {
     // utime and stime are fields 14 and 15, the state behind the command is 3.
     let times = fields.split_whitespace().skip(11).take(2);
     times.map(|field| Ok(field.parse::<u64>()?)).sum()
+}
+
+#[test]
+fn a_backend_whose_health_flaps_takes_no_connection_from_the_others() -> Result<()> {
+    let Some(mut held) = Held::build(CONNECTIONS, |_| {})? else {
+        return Ok(());
+    };
+    // Quicker than the window, so that slots go to and fro within it.
+    for healthy in [false, true, false, true, false, true, false, true] {
+        held.servers[0].set_healthy(healthy);
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(2) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let others: Vec<_> = held
+            .ended()
+            .iter()
+            .filter(|one| one.backend.as_deref() != Some("b1"))
+            .map(ToString::to_string)
+            .collect();
+        assert!(others.is_empty(), "{others:#?}");
+    }
+    let (site, _servers) = held.part()?;
+    let status = site.daemon.status()?;
+    assert_eq!(status.alarms, Vec::<String>::new());
+    assert_eq!(status.drops.values().sum::<u64>(), 0, "{:?}", status.drops);
+    wait_for_rest(&site)
 }

@@ -203,6 +203,98 @@ fn a_service_that_was_always_tracked_is_tracked_in_transition_by_the_next_daemon
     wait_for_rest(&site)
 }
 
+#[test]
+fn a_daemon_killed_while_tables_change_their_size_is_replaced_by_one_with_another_size()
+-> Result<()> {
+    let keep = |config: &mut testbed::config::Config| config.daemon.on_stop = OnStop::Keep;
+    let Some(mut held) = Held::build(CONNECTIONS, keep)? else {
+        return Ok(());
+    };
+    held.tell(&["drain", DRAINED])?;
+    held.reload(|service| service.table_size = 2039)?;
+    held.site.daemon.kill9();
+    held.site.daemon.set_config(|config| {
+        let service = service_of(config);
+        service.table_size = 509;
+        service.backends[0].weight = 3;
+    })?;
+    held.all_speak("there is no daemon")?;
+    held.site.daemon.restart()?;
+    held.all_speak("the next daemon, with another size")?;
+    held.tell(&["undrain", DRAINED])?;
+    held.all_speak("the drain was taken back")?;
+    let resized = |status: &Status| {
+        let service = status.service(SERVICE);
+        service.table_size == 509 && service.slots.transition == 0
+    };
+    let daemon = &held.site.daemon;
+    daemon.wait_until("the resize to end", Duration::from_secs(60), resized)?;
+    held.all_speak("the resize ended")?;
+    assert_eq!(held.site.daemon.status()?.drops.values().sum::<u64>(), 0);
+    let (site, _servers) = held.hang_up()?;
+    wait_for_rest(&site)
+}
+
+#[test]
+fn a_daemon_that_is_killed_right_after_each_change_loses_nothing() -> Result<()> {
+    let drains = |config: &mut testbed::config::Config| {
+        config.daemon.on_stop = OnStop::Keep;
+        service_of(config).connections.drain_timeout = Some(Duration::from_mins(2));
+    };
+    let Some(mut held) = Held::build(CONNECTIONS, drains)? else {
+        return Ok(());
+    };
+    let mut away = Vec::new();
+    for round in 0..6 {
+        match round % 3 {
+            0 => held.tell(&["drain", DRAINED])?,
+            1 => held.reload(|service| match away.pop() {
+                Some(backend) => service.backends.push(backend),
+                None => away.extend(service.backends.pop()),
+            })?,
+            _ => held.tell(&["undrain", DRAINED])?,
+        }
+        held.site.daemon.kill9();
+        held.site.daemon.restart()?;
+        held.all_speak("a change, a kill, and the next daemon")?;
+    }
+    held.wait_for_window()?;
+    held.all_speak("the window ended")?;
+    assert_eq!(held.site.daemon.status()?.drops.values().sum::<u64>(), 0);
+    let (site, _servers) = held.hang_up()?;
+    wait_for_rest(&site)
+}
+
+#[test]
+fn a_service_that_was_never_tracked_is_tracked_by_the_next_daemon_and_moves_at_once() -> Result<()>
+{
+    let never = |config: &mut testbed::config::Config| {
+        config.daemon.on_stop = OnStop::Keep;
+        for service in &mut config.services {
+            service.connections.tracking = Some("never");
+        }
+    };
+    let Some(mut held) = Held::build(400, never)? else {
+        return Ok(());
+    };
+    held.site.daemon.kill9();
+    held.site.daemon.set_config(|config| {
+        for service in &mut config.services {
+            service.connections.tracking = Some("transition");
+        }
+        service_of(config).backends[0].weight = 0;
+    })?;
+    held.site.daemon.restart()?;
+    assert!(
+        held.service()?.slots.transition > 200,
+        "{:?}",
+        held.service()?
+    );
+    held.all_speak("the next daemon tracks")?;
+    held.hang_up()?;
+    Ok(())
+}
+
 /// Copies `sluice`, with other instructions in its programs that do the same: `r = n` becomes `w = n`,
 /// which clears the upper half, where `n` is not negative. To the kernel it is another program; to a
 /// daemon it is what an upgrade brings.

@@ -141,15 +141,21 @@ pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Resu
 }
 
 impl Controller {
-    /// Ports, first plan, attachment; then the watchers are told what to watch.
+    /// Ports, first plan and attachment; then the watchers are told what to watch.
     async fn bring_up(&mut self, devices: &[interfaces::Configured]) -> Result<(), Error> {
         self.remember_views();
         for configured in devices {
             self.dataplane.assign_port(&configured.device)?;
         }
-        self.reconcile()?;
-        for configured in devices {
-            self.attach(configured)?;
+        if self.dataplane.adopted() {
+            // The program that runs may lack what the first plan asks for, such as looking for flows of
+            // slots in motion.
+            self.check_room(&self.model)?;
+            self.attach_each(devices)?;
+            self.reconcile()?;
+        } else {
+            self.reconcile()?;
+            self.attach_each(devices)?;
         }
         let names: BTreeSet<_> = devices.iter().map(|c| c.device.name.clone()).collect();
         self.dataplane.forget_other_links(&names)?;
@@ -158,6 +164,10 @@ impl Controller {
         self.send_punts();
         self.watch();
         Ok(())
+    }
+
+    fn attach_each(&mut self, devices: &[interfaces::Configured]) -> Result<(), Error> {
+        devices.iter().try_for_each(|one| self.attach(one))
     }
 
     /// What the pinned maps say of the backends: the last known health and next hop.

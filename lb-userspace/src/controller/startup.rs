@@ -158,8 +158,8 @@ pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Resu
 }
 
 impl Controller {
-    /// Ports, attachment, first answers, first plan. Where packets flow already the plan comes first,
-    /// made of the last known state.
+    /// Ports, attachment, first answers, first plan. Where packets flow already the plan waits for no
+    /// answers: it is made of the last known state.
     async fn bring_up(
         &mut self,
         devices: &[interfaces::Configured],
@@ -172,14 +172,14 @@ impl Controller {
             self.dataplane.assign_port(&configured.device)?;
         }
         let adopted = self.dataplane.adopted();
-        if adopted {
-            self.reconcile()?;
-        } else {
-            // What there is no room for is refused before anything is attached.
-            self.plan_for(&self.model)?;
-        }
+        self.check_room(&self.model)?;
+        // The program that runs may lack what the first plan asks for, such as looking for flows of slots
+        // in motion.
         for configured in devices {
             self.attach(configured)?;
+        }
+        if adopted {
+            self.reconcile()?;
         }
         let names: BTreeSet<_> = devices.iter().map(|c| c.device.name.clone()).collect();
         self.dataplane.forget_other_links(&names)?;

@@ -45,6 +45,8 @@ pub struct Limits {
     pub backends: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slots: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flows_ipv4: Option<u32>,
 }
 
 /// `daemon.on_stop`.

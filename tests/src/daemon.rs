@@ -105,6 +105,11 @@ impl Daemon {
         Ok(())
     }
 
+    /// Starts another binary from now on.
+    pub fn upgrade_to(&mut self, binary: &Path) {
+        self.launcher = vec![binary.into()];
+    }
+
     /// Its admin socket.
     pub fn socket(&self) -> &Path {
         &self.config.daemon.admin_socket

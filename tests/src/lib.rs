@@ -13,6 +13,7 @@ pub mod counts;
 pub mod daemon;
 pub mod echo;
 pub mod ethtool;
+pub mod held;
 pub mod host;
 pub mod http;
 pub mod icmp;

@@ -11,13 +11,16 @@
 //! which load balancer lives. With `dnat` the backends' own route would have to move as well when one
 //! dies, and that is not what is looked at here.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 
 use crate::{
     cli::stderr,
-    config::{Backend, Config, Health, Service},
+    config::{Backend, Config, Connections, Health, Service},
     host::Host,
     mode::Forward,
     netlink::ANYWHERE,
@@ -27,6 +30,9 @@ use crate::{
 };
 
 const PREFIX: u8 = 24;
+
+/// The shortest that there is.
+const WINDOW: Duration = Duration::from_secs(1);
 
 /// The id of the group of next hops; theirs count from 1.
 const GROUP: &str = "100";
@@ -90,6 +96,13 @@ impl Several {
         let backends = self.backends.iter();
         let web = Service {
             forward: Forward::Dsr.word(),
+            // Backends come up one after the other at the start, and slots move for it: what is
+            // looked at is slots that rest again.
+            connections: Connections {
+                transition_window: Some(WINDOW),
+                flow_idle: Some(WINDOW),
+                ..Connections::default()
+            },
             health: vec![Health::quick_http("/", &[200])],
             backends: backends
                 .map(|one| Backend::new(one.name(), one.address().ip()))

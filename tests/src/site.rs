@@ -50,9 +50,22 @@ impl Site {
         let Some((topology, config)) = Self::prepare(network, change)? else {
             return Ok(None);
         };
+        Self::run_until(topology, config, ready).map(Some)
+    }
+
+    /// What was prepared, with a daemon, every backend up.
+    pub fn run(topology: Topology, config: Config) -> Result<Self> {
+        Self::run_until(topology, config, Status::all_up)
+    }
+
+    fn run_until(
+        topology: Topology,
+        config: Config,
+        ready: impl FnMut(&Status) -> bool,
+    ) -> Result<Self> {
         let daemon = Daemon::start(&topology.lb, config)?;
         daemon.wait_until("the services to be ready", START, ready)?;
-        Ok(Some(Self { daemon, topology }))
+        Ok(Self { daemon, topology })
     }
 
     /// Only the network, and a configuration that would do.

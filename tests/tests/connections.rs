@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use testbed::{
     cli::stderr,
     config::{Backend, Config, Connections, OnStop, Service},
+    daemon::Daemon,
     echo::EchoServer,
     site::Site,
     status::{self, Slots},
@@ -51,9 +52,16 @@ impl Bed {
             });
             change(config);
         };
-        let Some(site) = Site::build(&Topology::builder(), change)? else {
+        let Some((topology, config)) = Site::prepare(&Topology::builder(), change)? else {
             return Ok(None);
         };
+        let daemon = Daemon::start(&topology.lb, config)?;
+        // Nobody checks the echo servers: a check would be a connection.
+        daemon.wait_until("all backends to have slots", SOON, |status| {
+            let mut backends = status.services.iter().flat_map(|one| &one.backends);
+            backends.all(|one| one.slots > 0)
+        })?;
+        let site = Site { daemon, topology };
         let hosts = site.topology.backends.iter();
         let servers = hosts
             .map(|one| EchoServer::start(&one.host, SocketAddr::new(one.address.ip(), PORT)))

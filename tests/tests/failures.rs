@@ -53,8 +53,8 @@ fn survives(death: Death) -> Result<()> {
         "{report}"
     );
 
-    // What failed in the background was under way while the death was unnoticed. The return breaks
-    // nothing: connections in slots that go back are remembered.
+    // What failed in the background was under way while the death was unnoticed. Slots that went back to
+    // the returned backend took nothing with them.
     let failures = load.end()?.into_iter().filter(|one| one.result.is_err());
     let late: Vec<_> = failures
         .filter(|failure| failure.started > noticed)

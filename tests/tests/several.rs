@@ -9,6 +9,7 @@ use testbed::{
     daemon::Daemon,
     packets::Segment,
     several::{Balancer, Several, Spread},
+    status::Service,
     stream::{
         client::{Hold, Streams},
         tally::Tally,
@@ -65,8 +66,19 @@ fn start_apart(several: &mut Several, second_seed: Option<&str>) -> Result<[Daem
     the_other_way_round(&mut config);
     reseed(&mut config, second_seed);
     let second = Daemon::start(&several.balancers[1].host, config)?;
-    second.wait_until_all_up()?;
+    at_rest(&first)?;
+    at_rest(&second)?;
     Ok([first, second])
+}
+
+/// Waits until every backend is up and every slot stable: one in motion sends whom it does not know
+/// where it was before.
+fn at_rest(daemon: &Daemon) -> Result<()> {
+    daemon.wait_until("every slot to be stable", SOON, |status| {
+        let rests = |service: &Service| service.slots.stable == service.table_size;
+        status.all_up() && status.services.iter().all(rests)
+    })?;
+    Ok(())
 }
 
 /// The MAC that each of many new flows is sent to: its backend.
@@ -149,8 +161,8 @@ fn lose_one(spread: Spread, second_seed: Option<&str>) -> Result<Option<Loss>> {
     reseed(&mut second, second_seed);
     let mut first = Daemon::start(&several.balancers[0].host, several.config())?;
     let second = Daemon::start(&several.balancers[1].host, second)?;
-    first.wait_until_all_up()?;
-    second.wait_until_all_up()?;
+    at_rest(&first)?;
+    at_rest(&second)?;
     several.route(spread)?;
 
     let hold = Hold::new(VIP.into(), CONNECTIONS);

@@ -15,7 +15,7 @@ use lb_common::{
 use lb_userspace::plan::{Endpoint, Seed, maglev};
 use testbed::{
     capture::Capture,
-    config::{Backend, Config},
+    config::{Backend, Config, Service},
     mode::Forward,
     site::Site,
     topology::{CLIENT, Topology, VIP},
@@ -185,5 +185,66 @@ fn leave_checksum_out(socket: &UdpSocket) -> Result<()> {
         )
     };
     ensure!(set == 0, std::io::Error::last_os_error());
+    Ok(())
+}
+
+#[test]
+fn a_flow_that_speaks_keeps_its_backend_through_changes() -> Result<()> {
+    const WINDOW: Duration = Duration::from_secs(3);
+    let mut third = Vec::new();
+    let two = |config: &mut Config| {
+        config.add_udp();
+        let udp = config.services.last_mut().expect("it was added");
+        udp.connections.transition_window = Some(WINDOW);
+        udp.connections.flow_idle = Some(2 * WINDOW);
+        third.extend(udp.backends.pop());
+    };
+    let Some(mut site) = Site::build(&Topology::builder(), two)? else {
+        return Ok(());
+    };
+    let first = asked(&site)?;
+    let reload = |site: &mut Site, change: &mut dyn FnMut(&mut Service)| -> Result<()> {
+        site.daemon.set_config(|config| {
+            change(config.services.last_mut().expect("it was added"));
+        })?;
+        let output = site.daemon.reload()?;
+        ensure!(output.status.success(), "{output:?}");
+        Ok(())
+    };
+    reload(&mut site, &mut |udp| udp.backends.append(&mut third))?;
+    let deadline = Duration::from_secs(10);
+    site.daemon
+        .wait_until("the third backend", deadline, |status| {
+            status.service("udp").slots.transition > 0
+        })?;
+    assert_eq!(asked(&site)?, first, "a backend was added");
+    reload(&mut site, &mut |udp| udp.backends[1].weight = 3)?;
+    assert_eq!(asked(&site)?, first, "a weight was changed");
+    let output = site.daemon.cli().run(&["drain", "udp/b1"])?;
+    ensure!(output.status.success(), "{output:?}");
+    assert_eq!(asked(&site)?, first, "a backend is drained");
+    loop {
+        assert_eq!(asked(&site)?, first, "the window is open");
+        if site.daemon.status()?.service("udp").slots.transition == 0 {
+            break;
+        }
+    }
+    assert_eq!(asked(&site)?, first, "the window ended");
+    assert!(first.values().any(|name| name == "b1"), "{first:?}");
+    // New flows go elsewhere; when the old ones are silent, the drain is over.
+    let new = async || -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for port in 21_000..21_030 {
+            names.push(udp::ask(VIP.into(), port, DEADLINE).await?.backend);
+        }
+        Ok(names)
+    };
+    let names = site.client().block_on(new)?;
+    assert!(!names.iter().any(|name| name == "b1"), "{names:?}");
+    let line = ["drain", "udp/b1", "--wait", "--timeout", "60s"];
+    let output = site.daemon.cli().run(&line)?;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let status = site.daemon.status()?;
+    assert_eq!(status.drops.values().sum::<u64>(), 0, "{:?}", status.drops);
     Ok(())
 }

@@ -72,16 +72,7 @@ impl Controller {
                 file: "the configuration".to_owned(),
             });
         }
-        // What there is no room for is refused before anything is touched.
-        let desired = Desired {
-            model: &model,
-            views: &self.views,
-            overrides: &self.overrides,
-            seed: &self.seed,
-            progress: plan::Progress::none(),
-            scope: plan::Scope::All,
-        };
-        plan::reconcile(&desired, &self.image)?;
+        self.check_room(&model)?;
         let links = neighbor::links().await?;
         let devices = interfaces::find(&self.to_be_there(&model, &links), &links)?;
         let before = *self.dataplane.settings();
@@ -117,6 +108,20 @@ impl Controller {
         // The status is to tell what is attached now, and how.
         self.watched.due = true;
         self.load_with(self.with_leftovers(after))
+    }
+
+    /// What there is no room for is refused before anything is touched.
+    pub(super) fn check_room(&self, model: &Model) -> Result<(), Error> {
+        let desired = Desired {
+            model,
+            views: &self.views,
+            overrides: &self.overrides,
+            seed: &self.seed,
+            progress: plan::Progress::none(),
+            scope: plan::Scope::All,
+        };
+        plan::reconcile(&desired, &self.image)?;
+        Ok(())
     }
 
     pub(super) fn load_with(&mut self, settings: Settings) -> Result<(), Error> {

@@ -3,10 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     Error, interfaces,
@@ -29,6 +29,12 @@ use crate::{
 /// Events that may wait for the controller, of each kind.
 const QUEUE: usize = 1024;
 
+/// How long the kernel may take to resolve a neighbour that is there, and a probe to be told.
+const SETTLING: Duration = Duration::from_millis(200);
+
+/// The longest that a start waits for first answers.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// What `sluice run` was told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -49,6 +55,12 @@ pub(super) struct Started {
     pub(super) controller: Controller,
     pub(super) health: mpsc::Receiver<health::Event>,
     pub(super) neighbor: mpsc::Receiver<neighbor::Event>,
+}
+
+/// What backends and kernel answer.
+struct Answers {
+    health: mpsc::Receiver<health::Event>,
+    neighbor: mpsc::Receiver<neighbor::Event>,
 }
 
 /// Reads the configuration, loads the program, applies the first plan, attaches.
@@ -129,27 +141,45 @@ pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Resu
         controller.abandon().await;
         return Err(error.into());
     }
-    if let Err(error) = controller.bring_up(&devices).await {
+    let mut answers = Answers {
+        health: health_events,
+        neighbor: neighbor_events,
+    };
+    if let Err(error) = controller.bring_up(&devices, &mut answers).await {
         controller.abandon().await;
         return Err(error);
     }
+    let Answers { health, neighbor } = answers;
     Ok(Started {
         controller,
-        health: health_events,
-        neighbor: neighbor_events,
+        health,
+        neighbor,
     })
 }
 
 impl Controller {
-    /// Ports, first plan, attachment; then the watchers are told what to watch.
-    async fn bring_up(&mut self, devices: &[interfaces::Configured]) -> Result<(), Error> {
+    /// Ports, attachment, first answers, first plan. Where packets flow already the plan waits for no
+    /// answers: it is made of the last known state.
+    async fn bring_up(
+        &mut self,
+        devices: &[interfaces::Configured],
+        answers: &mut Answers,
+    ) -> Result<(), Error> {
         self.remember_views();
+        // Services that were always tracked under the daemon before, and are not any more.
+        self.load_with(self.with_leftovers(*self.dataplane.settings()))?;
         for configured in devices {
             self.dataplane.assign_port(&configured.device)?;
         }
-        self.reconcile()?;
+        let adopted = self.dataplane.adopted();
+        self.check_room(&self.model)?;
+        // The program that runs may lack what the first plan asks for, such as looking for flows of slots
+        // in motion.
         for configured in devices {
             self.attach(configured)?;
+        }
+        if adopted {
+            self.reconcile()?;
         }
         let names: BTreeSet<_> = devices.iter().map(|c| c.device.name.clone()).collect();
         self.dataplane.forget_other_links(&names)?;
@@ -157,7 +187,43 @@ impl Controller {
         self.correct_modes(devices).await?;
         self.send_punts();
         self.watch();
+        if !adopted {
+            self.hear_first(answers).await;
+            self.reconcile()?;
+        }
         Ok(())
+    }
+
+    /// Waits until every backend was heard of once, or had the time for it. The first table is then
+    /// made of all that live, and at rest: made of the first that answers, it would give that one
+    /// everything, and each of the others would set slots in motion for a whole window.
+    async fn hear_first(&mut self, answers: &mut Answers) {
+        let probes = self.model.services.iter().filter_map(|s| s.health.as_ref());
+        let patience = probes.map(|check| check.timeout).max().unwrap_or_default() + SETTLING;
+        let everything = async {
+            while !self.has_heard_all() {
+                tokio::select! {
+                    Some(event) = answers.health.recv() => self.on_health(event),
+                    Some(event) = answers.neighbor.recv() => self.on_neighbor(event),
+                    else => break,
+                }
+            }
+        };
+        if timeout(patience.min(PATIENCE), everything).await.is_err() {
+            log::debug!("some backends have not answered yet");
+        }
+    }
+
+    /// Whether each backend's health and next hop are known, or known to be missing.
+    fn has_heard_all(&self) -> bool {
+        self.model.services.iter().all(|service| {
+            service.backends.iter().all(|backend| {
+                let key = service.key(backend);
+                let reached = self.views.get(&key).is_some_and(|v| v.next_hop.is_some())
+                    || self.silent.contains(&backend.address);
+                reached && (service.health.is_none() || self.checks.contains_key(&key))
+            })
+        })
     }
 
     /// What the pinned maps say of the backends: the last known health and next hop.

@@ -245,15 +245,21 @@ impl Controller {
         let mut targets = BTreeMap::new();
         let mut addresses = BTreeSet::new();
         let mut views = BTreeMap::new();
+        // Of a renamed service's backends, and of one that is back before its connections were finished,
+        // the maps know more than the views: taken for unknown, they would lose their connections.
+        let held = self.image.last_known(&self.model);
         for service in &self.model.services {
             for backend in &service.backends {
                 let key = service.key(backend);
-                let mut view = self.views.remove(&key).unwrap_or_default();
+                let known = self.views.remove(&key).or_else(|| held.get(&key).copied());
+                let mut view = known.unwrap_or_default();
                 addresses.insert(backend.address);
                 match (&service.health, service.probe_address(backend)) {
                     (Some(check), Some(address)) => {
                         if view.health == Health::Unchecked {
-                            view.health = Health::Unknown;
+                            // It served without a check, and goes on until the check says otherwise.
+                            let held = held.get(&key).map(|view| view.health);
+                            view.health = held.unwrap_or_default();
                         }
                         let (check, initial) = (check.clone(), view.health);
                         targets.insert(

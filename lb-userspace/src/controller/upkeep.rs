@@ -86,6 +86,9 @@ impl Controller {
         let now = Dataplane::now_ticks();
         self.upkeep
             .observe(&self.model, &self.image, Scope::All, now);
+        if self.dataplane.adopted() && self.dataplane.settings().features & feature::ALWAYS != 0 {
+            self.upkeep.adopt_always();
+        }
     }
 
     /// What time has brought since the last plan; the services that it concerns are looked at.
@@ -177,7 +180,7 @@ impl Controller {
             0
         };
         Settings {
-            features: settings.features | always & self.dataplane.settings().features,
+            features: settings.features | always,
             ..settings
         }
     }

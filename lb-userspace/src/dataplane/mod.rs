@@ -29,7 +29,7 @@ use lb_common::abi::{
     counters::{BackendCounters, Counter},
     names,
     service::ServiceId,
-    settings::{Settings, TRACE_ALL},
+    settings::{Settings, TRACE_ALL, feature},
 };
 use tokio::sync::mpsc;
 
@@ -81,7 +81,8 @@ pub struct Options<'a> {
 
 impl Dataplane {
     /// Loads the program on the instance's maps: those that an earlier daemon left, or new ones.
-    /// Nothing is attached yet. Returns what the maps hold.
+    /// Nothing is attached yet. Returns what the maps hold. Where flows may be left of services that
+    /// were always tracked, the program goes on looking for them: see [`Self::settings`].
     ///
     /// # Errors
     /// Any [`Error`]. What was already there stays as it was; what was made is removed.
@@ -90,7 +91,7 @@ impl Dataplane {
             bpffs,
             instance,
             limits,
-            settings,
+            mut settings,
         } = options;
         let pins = Pins::lock(bpffs, instance)?;
         let adopted = match program::inspect(&pins, limits)? {
@@ -100,6 +101,9 @@ impl Dataplane {
                 false
             }
         };
+        if adopted && program::has_always_table(&pins)? {
+            settings.features |= feature::TRANSITION | feature::ALWAYS;
+        }
         match Self::load(&pins, limits, &settings, adopted) {
             Ok((running, mut maps, flows)) => {
                 if adopted {

@@ -145,6 +145,14 @@ pub(super) fn inspect(pins: &Pins, limits: Limits) -> Result<Found, Error> {
     Ok(Found::Adoptable)
 }
 
+/// Whether an earlier daemon's table of services that are always tracked is there in full: flows may be
+/// remembered in it and nowhere else.
+pub(super) fn has_always_table(pins: &Pins) -> Result<bool, Error> {
+    let pin = pins.map(names::ALWAYS_FLOWS_IPV4);
+    let info = MapInfo::from_pin(pin).map_err(in_map(names::ALWAYS_FLOWS_IPV4))?;
+    Ok(info.max_entries() != UNUSED)
+}
+
 /// Marks the maps as complete and of this version.
 pub(super) fn stamp(ebpf: &mut Ebpf, pins: &Pins) -> Result<(), Error> {
     let map = ebpf

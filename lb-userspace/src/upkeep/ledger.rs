@@ -265,6 +265,10 @@ impl Ledger {
         self.resize.is_some() || !self.slots.is_empty()
     }
 
+    pub(super) fn adopt_always(&mut self) {
+        self.was_always |= self.is_restless();
+    }
+
     pub(super) const fn keeps_always(&self) -> bool {
         self.was_always
     }

@@ -114,6 +114,12 @@ impl Upkeep {
         self.ledgers.retain(|id, _| image.service(*id).is_some());
     }
 
+    /// An earlier daemon's services may have been tracked always, and flows of those that are not at rest
+    /// be remembered in that table.
+    pub fn adopt_always(&mut self) {
+        self.ledgers.values_mut().for_each(Ledger::adopt_always);
+    }
+
     /// The services whose flows may be refused: their counters are to be read before [`Self::progress`].
     pub fn restless(&self) -> impl Iterator<Item = Restless> {
         self.ledgers

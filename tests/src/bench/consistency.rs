@@ -46,8 +46,11 @@ pub(crate) struct Effort {
     flows: u32,
     orders: usize,
     packet_gap: Duration,
-    /// `transition_window` under the flood.
+    /// `transition_window` under the flood, and how long that lasts.
     flood_window: Duration,
+    flood: Duration,
+    /// `flows_ipv4` under the flood; `None`: the default, which it fills.
+    flood_table: Option<u32>,
 }
 
 impl Effort {
@@ -63,6 +66,9 @@ impl Effort {
                 orders: 6,
                 packet_gap: Duration::from_millis(400),
                 flood_window: Duration::from_secs(1),
+                flood: Duration::from_secs(1),
+                // Not filled: no need to wait until a flood's entries expire.
+                flood_table: Some(1 << 19),
             }
         } else {
             Self {
@@ -74,6 +80,8 @@ impl Effort {
                 orders: 50,
                 packet_gap: Duration::from_secs(3),
                 flood_window: Duration::from_secs(10),
+                flood: Duration::from_secs(20),
+                flood_table: None,
             }
         }
     }

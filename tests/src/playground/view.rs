@@ -227,7 +227,7 @@ mod tests {
     use crate::{ledger::Ledgers, plain, sampler::Sample, world::DaemonState};
 
     const STATUS: &str = r#"{
-        "instance": "playground", "pid": 4711, "interfaces": [], "drops": {}, "alarms": [],
+        "instance": "playground", "pid": 4711, "interfaces": [], "drops": {}, "alarms": [], "warnings": [],
         "plans": {"applied": 1, "writes": 9, "slots_written": 16381, "slots_moved": 0, "barriers": 0},
         "config": {"generation": 1, "last_reload": null},
         "verdicts": {"redirect": 600, "pass": 12},
@@ -235,9 +235,11 @@ mod tests {
             "name": "web", "forward": "dnat", "table_size": 16381,
             "slots": {"stable": 16381, "transition": 0, "tracked": 0}, "packets": 600, "bytes": 36000, "new_flows": 100,
             "backends": [
-                {"name": "b1", "address": "10.77.2.11:80", "health": "up", "neighbor": "resolved", "slots": 16381,
+                {"name": "b1", "weight": 1, "effective_weight": 1, "admin": "enabled",
+                 "address": "10.77.2.11:80", "health": "up", "neighbor": "resolved", "slots": 16381,
                  "packets": 600, "bytes": 36000, "new_flows": 100},
-                {"name": "b2", "address": "10.77.2.12:80", "health": "down", "neighbor": "failed", "slots": 0,
+                {"name": "b2", "weight": 1, "effective_weight": 1, "admin": "enabled",
+                 "address": "10.77.2.12:80", "health": "down", "neighbor": "failed", "slots": 0,
                  "packets": 0, "bytes": 0, "new_flows": 0}
             ]
         }]

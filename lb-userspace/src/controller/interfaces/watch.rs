@@ -126,6 +126,8 @@ impl Controller {
             tokio::task::block_in_place(|| self.take(step, &interface));
         }
         if changed {
+            // Where replies come in may be another interface now.
+            self.touched.all();
             links = neighbor::links().await?;
         }
         self.links = links.into_iter().map(|l| (l.ifindex, l)).collect();

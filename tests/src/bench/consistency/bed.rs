@@ -70,8 +70,8 @@ struct Frames {
 }
 
 impl Bed {
-    /// Starts it; every backend but the last has slots.
-    pub(super) fn start(tracking: &'static str, window: Duration) -> Result<Self> {
+    /// Starts it, with room for `table` entries; every backend but the last has slots.
+    pub(super) fn start(window: Duration, table: Option<u32>) -> Result<Self> {
         let net = Net::build(TWO_PORTS, 1)?;
         for place in 0..BACKENDS {
             let octet = octet(place);
@@ -81,7 +81,7 @@ impl Bed {
         }
         let web = Service {
             connections: Connections {
-                tracking: Some(tracking),
+                tracking: Some("transition"),
                 transition_window: Some(window),
                 flow_idle: Some(window),
                 on_death: None,
@@ -90,7 +90,8 @@ impl Bed {
             backends: (0..BACKENDS - 1).map(entry).collect(),
             ..Service::new("web", &format!("tcp://{VIP}"))
         };
-        let config = Config::serving(&net.name, &["front", "back"], web);
+        let mut config = Config::serving(&net.name, &["front", "back"], web);
+        config.limits.flows_ipv4 = table;
         let daemon = Daemon::start(&net.host, config)?;
         daemon.wait_until("every backend to have slots", START, |status| {
             status.web().backends.iter().all(|one| one.slots > 0)

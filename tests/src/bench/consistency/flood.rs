@@ -1,6 +1,6 @@
 //! A drain under a SYN flood: what becomes of living connections, and how much longer the drain takes.
 //!
-//! The flood is ten times the budget of entries for SYNs. Where one is refused, no window ends until it
+//! The flood wants ten times as many entries as the budget for SYNs allows. Where one is refused, no window ends until it
 //! has passed anew, so the drain lasts as long as the flood and a window more.
 
 use std::{
@@ -15,15 +15,19 @@ use super::{
     Effort,
     bed::{Bed, Octet, Packet},
     count, none_of,
-    script::Change,
+    script::{Change, Place},
 };
 use crate::{figure::Figure, progress::Progress, world::FIRST_CLIENT};
 
 /// Connections that live, each speaking once a second.
 const LIVING: u32 = 2000;
 
-/// SYNs a second: ten times the daemon's budget of entries for them.
-const FLOOD: u32 = 500_000;
+/// Backends that are drained at once: of nine, so that nearly half of the slots are in motion.
+const DRAINED: std::ops::Range<Place> = 0..4;
+
+/// SYNs a second. Those for slots in motion, 4 of 9, are ten times the daemon's budget of entries for
+/// SYNs, 50,000 a second.
+const FLOOD: u32 = 1_200_000;
 
 /// Sources of the flood; the first of them is behind all who live.
 const SOURCES: u32 = 1 << 19;
@@ -42,10 +46,10 @@ struct Drain {
 /// A drain in peace, and one in a flood.
 pub(super) fn run(effort: &Effort, progress: &Progress) -> Result<Vec<Figure>> {
     progress.begin("consistency, flood", 2);
-    let peace = drain(effort.flood_window, Duration::ZERO)?;
+    let peace = drain(effort, Duration::ZERO)?;
     progress.step();
-    let lasts = effort.flood_window * 2;
-    let flood = drain(effort.flood_window, lasts)?;
+    let lasts = effort.flood;
+    let flood = drain(effort, lasts)?;
     progress.step();
     ensure!(
         flood.refused > 0,
@@ -69,12 +73,14 @@ pub(super) fn run(effort: &Effort, progress: &Progress) -> Result<Vec<Figure>> {
     ])
 }
 
-/// Drains a backend, with a flood for the first `flood` of it.
-fn drain(window: Duration, flood: Duration) -> Result<Drain> {
-    /// A daemon whose windows never end must not hold the run for ever.
-    const PATIENCE: Duration = Duration::from_secs(60);
+/// Drains backends, with a flood for the first `flood` of it.
+fn drain(effort: &Effort, flood: Duration) -> Result<Drain> {
+    /// A daemon whose windows never end must not hold the run for ever. A flood that filled the table
+    /// is felt until its entries expire, after 75 s: living flows are refused as well until then.
+    const PATIENCE: Duration = Duration::from_secs(240);
 
-    let mut bed = Bed::start("transition", window)?;
+    let window = effort.flood_window;
+    let mut bed = Bed::start(window, effort.flood_table)?;
     let mut rig = bed.rig(FIRST_CLIENT + SOURCES, SOURCES)?;
     let mut living = vec![Octet::default(); LIVING as usize];
     speak(&mut bed, &mut living, 0..LIVING, Flags::SYN)?;
@@ -85,7 +91,9 @@ fn drain(window: Duration, flood: Duration) -> Result<Drain> {
         flooded: 0,
     };
     let before = bed.service()?.flows.unwrap_or_default().refused;
-    bed.make(Change::Drain(0))?;
+    for place in DRAINED {
+        bed.make(Change::Drain(place))?;
+    }
     let start = Instant::now();
     let mut part = 0;
     loop {

@@ -43,7 +43,7 @@ pub(super) fn run(effort: &Effort, progress: &Progress) -> Result<Vec<Figure>> {
         flows, packet_gap, ..
     } = *effort;
     progress.begin("consistency, packets", effort.orders as u64);
-    let mut bed = Bed::start("transition", effort.window)?;
+    let mut bed = Bed::start(effort.window, None)?;
     let mut random = Rng::with_seed(11);
     let mut followed = open(&mut bed, flows)?;
     let mut seen = Seen::default();

@@ -138,6 +138,7 @@ fn what_the_limits_have_no_room_for_changes_nothing() -> Result<()> {
             services: Some(1),
             backends: Some(3),
             slots: Some(16_384),
+            ..Limits::default()
         };
         config.web().health[0].fall = 100;
     };

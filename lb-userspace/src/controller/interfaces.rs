@@ -68,6 +68,8 @@ impl Controller {
     pub(super) fn attach(&mut self, configured: &Configured) -> Result<(), Error> {
         let Configured { device, mode } = configured;
         self.dataplane.assign_port(device)?;
+        // Whether it faces backends is told to the program by a plan over everything.
+        self.touched.all();
         self.dataplane.attach(device, *mode)?;
         Ok(())
     }

@@ -150,7 +150,7 @@ fn a_backend_that_leaves_and_is_back_before_its_drain_ended_keeps_its_connection
     let mut taken = Vec::new();
     held.reload(|service| taken.push(service.backends.remove(0)))?;
     held.all_speak("a backend left")?;
-    held.reload(|service| service.backends.extend(taken.drain(..)))?;
+    held.reload(|service| service.backends.append(&mut taken))?;
     held.all_speak("it is back")?;
     // The last ones, too.
     held.reload(|service| taken.append(&mut service.backends))?;

@@ -87,8 +87,8 @@ fn packets_go_where_explain_says_through_changes() -> Result<()> {
     let Some(mut site) = Site::build(&Topology::builder(), small)? else {
         return Ok(());
     };
-    let all = || SPOKEN.chain(LATER);
-    let mut seen = holds(&site, "at rest", &mut SPOKEN.clone())?;
+    let (spoken, all) = (|| SPOKEN, || SPOKEN.chain(LATER));
+    let mut seen = holds(&site, "at rest", &mut spoken())?;
     tell(&site, "drain", "b1")?;
     seen.extend(holds(&site, "a drain", &mut all())?);
     tell(&site, "disable", "b2")?;
@@ -116,7 +116,7 @@ fn packets_go_where_explain_says_through_changes() -> Result<()> {
     for backend in ["b1", "b2"] {
         tell(&site, "drain", backend)?;
     }
-    seen.extend(holds(&site, "all are drained", &mut SPOKEN.clone())?);
+    seen.extend(holds(&site, "all are drained", &mut spoken())?);
     change(&mut site, |service| {
         service.connections.tracking = Some("never")
     })?;

@@ -6,7 +6,7 @@ use lb_common::{
         backend::{Backend as Entry, BackendState},
         counters::{Counter, DropReason},
         flow::{FlowEntry, FlowKeyV4},
-        service::{ServiceRecord, record_flag, tracking},
+        service::{ServiceRecord, tracking},
         settings::{Settings, feature},
         slot::{LocalBackend, NO_BACKEND, Slot},
     },
@@ -149,17 +149,12 @@ impl Controller {
             reserved: [0; 3],
         };
         let settings = *self.dataplane.settings();
-        let hash = hash(settings.hash_key, &key);
+        let hash = hash(record.hash_key, &key);
         let number = hash.slot(record.slots_count);
         let slot = self.slot(record.slots_first, number);
         let resizing = record.old_slots_count != 0;
         let old = resizing.then(|| {
-            let hash = if record.flags & record_flag::OLD_SEED == 0 {
-                hash
-            } else {
-                self::hash(settings.old_hash_key, &key)
-            };
-            let number = hash.slot(record.old_slots_count);
+            let number = self::hash(record.old_hash_key, &key).slot(record.old_slots_count);
             (number, self.slot(record.old_slots_first, number))
         });
         let entry = self.remembered_entry(&settings, &record, &key)?;

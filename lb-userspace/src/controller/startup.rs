@@ -75,7 +75,7 @@ pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Resu
         bpffs: &model.daemon.bpffs,
         instance: &model.daemon.instance,
         limits: model.limits,
-        settings: plan::settings(&model, &seed),
+        settings: plan::settings(&model),
     })?;
     if dataplane.adopted() {
         log::info!(
@@ -106,7 +106,7 @@ pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Resu
         resolver: None,
         punts: None,
         retired: Retired::default(),
-        upkeep: Upkeep::new(seed.flow),
+        upkeep: Upkeep::default(),
         sweep: Sweep::default(),
         touched: Touched::All,
         written: Written::default(),

@@ -8,7 +8,7 @@ use lb_common::{
         vip::VipKeyV4,
     },
     endian::Be16,
-    hash::{FlowHash, HashKey},
+    hash::FlowHash,
 };
 
 use crate::plan::{Image, Range};
@@ -38,7 +38,7 @@ pub(super) struct Place {
 }
 
 /// Finds the place of a flow, as the program does; `None`: its VIP is nobody's.
-pub(super) fn place(image: &Image, hash_key: HashKey, key: &FlowKeyV4) -> Option<Place> {
+pub(super) fn place(image: &Image, key: &FlowKeyV4) -> Option<Place> {
     let FlowKeyV4 {
         source,
         destination,
@@ -55,7 +55,7 @@ pub(super) fn place(image: &Image, hash_key: HashKey, key: &FlowKeyV4) -> Option
     let service = *vip(destination_port).or_else(|| vip(Be16::new(0)))?;
     let record = image.service(service)?.record;
     let hash = FlowHash::ipv4(
-        hash_key,
+        record.hash_key,
         source,
         destination,
         source_port,

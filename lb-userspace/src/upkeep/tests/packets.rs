@@ -55,7 +55,6 @@ pub(super) enum Effect {
 /// The flow table, budgets and counters.
 #[derive(Debug)]
 pub(super) struct Program {
-    pub(super) hash_key: HashKey,
     pub(super) flows: BTreeMap<FlowKeyV4, FlowEntry>,
     pub(super) capacity: usize,
     /// Entries that may still be made in this tick.
@@ -68,17 +67,6 @@ pub(super) struct Program {
 pub(super) const SERVICE: ServiceId = ServiceId(0);
 
 impl Program {
-    pub(super) fn hash(&self, key: &FlowKeyV4) -> FlowHash {
-        FlowHash::ipv4(
-            self.hash_key,
-            key.source,
-            key.destination,
-            key.source_port,
-            key.destination_port,
-            key.protocol,
-        )
-    }
-
     /// Where a packet goes, and what is remembered of it.
     pub(super) fn decide(&self, image: &Image, key: &FlowKeyV4, kind: Kind, now: u64) -> Decision {
         let Some(held) = image.service(SERVICE) else {
@@ -87,8 +75,8 @@ impl Program {
                 effect: Effect::None,
             };
         };
-        let hash = self.hash(key);
-        let slot = held.slots[hash.slot(held.record.slots_count) as usize];
+        let hash = hash(held.record.hash_key, key);
+        let slot = slot(&held, key);
         let resizing = held.record.old_slots_count > 0;
         let alive = |local| alive(image, &held, local);
         let current = alive(slot.current());
@@ -101,7 +89,7 @@ impl Program {
         let remembers =
             resizing || slot.previous() != NO_BACKEND || held.record.tracking == tracking::ALWAYS;
         let owner = alive(if resizing {
-            owner(held.old_slots[hash.slot(held.record.old_slots_count) as usize])
+            owner(old_slot(&held, key))
         } else {
             owner(slot)
         });
@@ -226,6 +214,29 @@ impl Program {
             Effect::Refused => self.last_refused = now.max(1),
         }
     }
+}
+
+/// The flow's slot in the table in force.
+pub(super) fn slot(held: &Held<'_>, key: &FlowKeyV4) -> Slot {
+    let hash = hash(held.record.hash_key, key);
+    held.slots[hash.slot(held.record.slots_count) as usize]
+}
+
+/// The flow's slot in the table that is left; there must be one.
+pub(super) fn old_slot(held: &Held<'_>, key: &FlowKeyV4) -> Slot {
+    let hash = hash(held.record.old_hash_key, key);
+    held.old_slots[hash.slot(held.record.old_slots_count) as usize]
+}
+
+fn hash(hash_key: HashKey, key: &FlowKeyV4) -> FlowHash {
+    FlowHash::ipv4(
+        hash_key,
+        key.source,
+        key.destination,
+        key.source_port,
+        key.destination_port,
+        key.protocol,
+    )
 }
 
 /// Whether a backend that flows know is there and alive.

@@ -16,7 +16,9 @@ use lb_common::{
     endian::{Be16, Be32},
 };
 
-use super::packets::{Broken, Decision, Effect, Home, Kind, Program, SERVICE, is_alive};
+use super::packets::{
+    Broken, Decision, Effect, Home, Kind, Program, SERVICE, is_alive, old_slot, slot,
+};
 use crate::{
     model::{
         Admin, Backend, BackendKey, Connections, Daemon, Forward, Health, Limits, Listener, Model,
@@ -109,6 +111,9 @@ pub(super) struct Counted {
     pub(super) put_back: u64,
     pub(super) settled: u64,
     pub(super) resized: u64,
+    /// Changes of the seed while the daemon runs, and at its start.
+    pub(super) reseeded: u64,
+    pub(super) adopted_reseeded: u64,
     pub(super) adopted: u64,
     pub(super) departed: u64,
     pub(super) disowned: u64,
@@ -161,9 +166,8 @@ impl Sim {
             overrides: BTreeMap::new(),
             seed: keys,
             image: Image::default(),
-            upkeep: Upkeep::new(keys.flow),
+            upkeep: Upkeep::default(),
             program: Program {
-                hash_key: keys.flow,
                 flows: BTreeMap::new(),
                 capacity: shape.capacity,
                 budget: shape.budget,
@@ -334,11 +338,10 @@ impl Sim {
         let Some(held) = self.image.service(SERVICE) else {
             return false;
         };
-        let hash = self.program.hash(key);
         let slot = if held.old_slots.is_empty() {
-            held.slots[hash.slot(held.record.slots_count) as usize]
+            slot(&held, key)
         } else {
-            held.old_slots[hash.slot(held.record.old_slots_count) as usize]
+            old_slot(&held, key)
         };
         let owner = motion::owner(slot);
         let index = crate::plan::Range::backends(&held.record).backend(owner);
@@ -386,11 +389,8 @@ impl Sim {
 
     fn describe(&self, key: &FlowKeyV4, flow: &Flow, to: Option<Home>, when: &str) -> String {
         let slot = self.image.service(SERVICE).map(|held| {
-            let hash = self.program.hash(key);
-            (
-                motion::state(held.slots[hash.slot(held.record.slots_count) as usize]),
-                held.record.old_slots_count,
-            )
+            let state = motion::state(slot(&held, key));
+            (state, held.record.old_slots_count)
         });
         format!(
             "{when}, tick {}: {key:?} of {flow:?} would go to {to:?}; slot and old range {slot:?}; \
@@ -529,7 +529,11 @@ impl Sim {
         if self.program.last_refused > 0 {
             self.forgive_flows_of_the_dead();
         }
-        self.upkeep = Upkeep::new(self.seed.flow);
+        if self.random.one_in(4) {
+            self.counted.adopted_reseeded += 1;
+            self.reseed();
+        }
+        self.upkeep = Upkeep::default();
         self.cursor = None;
         self.flush();
         self.doomed.clear();
@@ -540,6 +544,12 @@ impl Sim {
             *view = known.get(key).copied().unwrap_or(*view);
         }
         self.plan(true, usize::MAX)
+    }
+
+    /// One of three seeds: some changes come back to an earlier one, some change nothing.
+    fn reseed(&mut self) {
+        let seeds = ["sim", "other", "third"];
+        self.seed = Seed::derive(Some(seeds[self.random.below(3) as usize]));
     }
 
     /// Since when a backend is dead is not known to the next daemon: where flows were refused, it may
@@ -606,11 +616,8 @@ impl Sim {
 
     fn agreeing(&self, batch: &[(FlowKeyV4, FlowEntry)]) -> Vec<(FlowKeyV4, FlowEntry)> {
         let held = self.image.service(SERVICE).expect("it is published");
-        let agrees = |key: &FlowKeyV4, entry: &FlowEntry| {
-            let hash = self.program.hash(key);
-            let slot = held.slots[hash.slot(held.record.slots_count) as usize];
-            slot.current() == entry.backend()
-        };
+        let agrees =
+            |key: &FlowKeyV4, entry: &FlowEntry| slot(&held, key).current() == entry.backend();
         let agreeing = batch.iter().filter(|(key, entry)| agrees(key, entry));
         agreeing.copied().collect()
     }
@@ -622,7 +629,7 @@ impl Sim {
         let backend = backend(number);
         let key = self.model.services[0].key(&backend);
         let configured = (self.model.services[0].backends).contains(&backend);
-        let all = match self.random.below(24) {
+        let all = match self.random.below(25) {
             0..=2 if !configured => {
                 self.service().backends.push(backend);
                 self.views.insert(key, up());
@@ -688,6 +695,15 @@ impl Sim {
                 self.service().connections.on_death =
                     if keep { OnDeath::Keep } else { OnDeath::Reset };
                 false
+            }
+            22 => {
+                self.counted.reseeded += 1;
+                self.reseed();
+                // At times together with another size.
+                if self.random.one_in(3) {
+                    self.service().table_size = self.shape.table_size + 6;
+                }
+                true
             }
             _ => return self.adopt(),
         };

@@ -3,40 +3,25 @@
 
 use core::mem::MaybeUninit;
 
-use lb_common::{
-    abi::settings::{Settings, feature},
-    hash::HashKey,
-};
+use lb_common::abi::settings::{Settings, feature};
 
 /// Set by the daemon before loading, frozen after. `MaybeUninit` keeps the compiler from taking the
 /// zeros that stand here for the values.
 #[unsafe(no_mangle)]
 static SETTINGS: MaybeUninit<Settings> = MaybeUninit::new(Settings {
-    hash_key: HashKey { k0: 0, k1: 0 },
     features: 0,
     trace_service: 0,
     trace_rate: 0,
     syn_inserts: 0,
     other_inserts: 0,
-    reserved: 0,
-    old_hash_key: HashKey { k0: 0, k1: 0 },
 });
 
 /// Reads one field. Volatile, so that the read stays in the program for the verifier to resolve.
 macro_rules! setting {
-    ($($field:ident).+) => {
+    ($field:ident) => {
         // SAFETY: initialised above, all of it, and only ever replaced by other `Settings`.
-        unsafe { (&raw const (*SETTINGS.as_ptr()).$($field).+).read_volatile() }
+        unsafe { (&raw const (*SETTINGS.as_ptr()).$field).read_volatile() }
     };
-}
-
-/// Keys the flow hash.
-#[inline(always)]
-pub(crate) fn hash_key() -> HashKey {
-    HashKey {
-        k0: setting!(hash_key.k0),
-        k1: setting!(hash_key.k1),
-    }
 }
 
 /// Whether the switch of [`feature`] is on.
@@ -109,15 +94,6 @@ pub(crate) fn syn_inserts() -> u32 {
 #[inline(always)]
 pub(crate) fn other_inserts() -> u32 {
     setting!(other_inserts)
-}
-
-/// Keys the flow hash before a new seed.
-#[inline(always)]
-pub(crate) fn old_hash_key() -> HashKey {
-    HashKey {
-        k0: setting!(old_hash_key.k0),
-        k1: setting!(old_hash_key.k1),
-    }
 }
 
 /// The service whose packets are traced.

@@ -3,10 +3,7 @@
 
 use anyhow::{Context as _, Result};
 use lb_common::{
-    abi::{
-        backend::BackendState, flow::FlowEntry, service::record_flag::OLD_SEED, settings::feature,
-        slot::Slot,
-    },
+    abi::{backend::BackendState, flow::FlowEntry, settings::feature, slot::Slot},
     hash::{FlowHash, HashKey},
 };
 use testbed::packets::{
@@ -45,7 +42,10 @@ fn new(name: &'static str, slot: Slot, packet: Kind, to: u16, after: Option<Entr
 fn resized(name: &'static str, old: Slot, packet: Kind, to: u16, after: Option<Entry>) -> Row {
     let slots = vec![old; OLD_COUNT as usize];
     Row {
-        old: Some(Old { flags: 0, slots }),
+        old: Some(Old {
+            hash_key: None,
+            slots,
+        }),
         ..new(name, TRACKED, packet, to, after)
     }
 }
@@ -90,12 +90,12 @@ fn while_the_table_is_resized_flows_belong_to_their_owner_in_the_old_one() -> Re
 }
 
 #[test]
-fn the_old_table_is_looked_up_by_the_old_seed_where_the_record_says_so() -> Result<()> {
+fn the_old_table_is_looked_up_by_the_old_seed_that_the_record_names() -> Result<()> {
     let old_key = HashKey { k0: 11, k1: 22 };
-    let Some(mut bed) = Motion::new(|settings| settings.old_hash_key = old_key)? else {
+    let Some(mut bed) = Motion::new(|_| {})? else {
         return Ok(());
     };
-    let key = bed.bed().dataplane().settings().hash_key;
+    let key = bed.hash_key();
     let row = resized("", Slot::UNSET, Ack, 0, None);
     let at = |key, port| {
         hash(
@@ -113,12 +113,12 @@ fn the_old_table_is_looked_up_by_the_old_seed_where_the_record_says_so() -> Resu
     let mut slots = vec![Slot::UNSET; OLD_COUNT as usize];
     slots[at(key, port)] = Slot::stable(1);
     slots[at(old_key, port)] = Slot::stable(3);
-    for (flags, backend) in [(0, 1), (OLD_SEED, 3)] {
+    for (hash_key, backend) in [(None, 1), (Some(old_key), 3)] {
         let after = Some(Entry::new(backend, ESTABLISHED));
         bed.check(&Row {
             port,
             old: Some(Old {
-                flags,
+                hash_key,
                 slots: slots.clone(),
             }),
             ..new("by its seed", TRACKED, Ack, backend, after)
@@ -133,7 +133,7 @@ fn a_backend_that_starts_slowly_takes_its_part_of_new_flows() -> Result<()> {
         return Ok(());
     };
     let slow = BackendState(BackendState::IN_USE | u32::from(HALF) << 16);
-    let key = bed.bed().dataplane().settings().hash_key;
+    let key = bed.hash_key();
     let mut ports = (40_000..50_000).map(|port| {
         let within = slow.admits(hash(key, &Row { port, ..ROW }));
         (port, within)

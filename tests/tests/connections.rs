@@ -1,8 +1,13 @@
 //! Connections survive changes of the backends that they are not with, and the slots come to rest.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result};
+use lb_common::{
+    endian::{Be16, Be32},
+    hash::FlowHash,
+};
+use lb_userspace::plan::{Endpoint, Seed, maglev};
 use testbed::{
     cli::stderr,
     config::{Backend, Config, Connections, OnStop, Service},
@@ -11,10 +16,11 @@ use testbed::{
     site::Site,
     status::{self, Slots},
     talkers::Talkers,
-    topology::{Topology, VIP},
+    topology::{CLIENT, Topology, VIP},
 };
 
 const PORT: u16 = 7;
+const PROTOCOL_TCP: u8 = 6;
 const TABLE_SIZE: u64 = 1021;
 const TALKERS: u64 = 60;
 const PACE: Duration = Duration::from_millis(300);
@@ -85,6 +91,43 @@ impl Bed {
         })?;
         let output = self.site.daemon.reload()?;
         assert!(output.status.success(), "{}", stderr(&output));
+        Ok(())
+    }
+
+    /// Every flow belongs to the backend that the published algorithm names under this seed.
+    #[track_caller]
+    fn assert_spread_by(&self, seed: &str) -> Result<()> {
+        let seed = Seed::derive(Some(seed));
+        let backends = self.site.topology.backends.iter();
+        let names: BTreeMap<Endpoint, &str> = backends
+            .map(|backend| {
+                let (address, port) = (backend.address.ip(), Some(PORT));
+                (Endpoint { address, port }, backend.name.as_str())
+            })
+            .collect();
+        let weights = names.keys().map(|endpoint| (*endpoint, 1)).collect();
+        let size = u32::try_from(TABLE_SIZE)?;
+        let table = maglev::table(&weights, size, seed.table);
+        let vip = vip().to_string();
+        for port in 20_000..20_020 {
+            let hash = FlowHash::ipv4(
+                seed.flow,
+                Be32::from(CLIENT),
+                Be32::from(*VIP.ip()),
+                Be16::new(port),
+                Be16::new(PORT),
+                PROTOCOL_TCP,
+            );
+            let position = table[hash.slot(size) as usize] as usize;
+            let wanted = names.values().nth(position).context("no such backend")?;
+            let source = format!("{CLIENT}:{port}");
+            let line = ["--output", "json", "explain", "tcp", &source, &vip];
+            let output = self.site.daemon.cli().run(&line)?;
+            let explained: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+            assert_eq!(explained["agrees"], true, "{explained}");
+            // What a copy of the program did with a SYN.
+            assert_eq!(explained["packets"][0]["program"], **wanted, "{explained}");
+        }
         Ok(())
     }
 
@@ -241,4 +284,45 @@ fn a_daemon_killed_in_the_middle_of_a_drain_is_replaced_unnoticed() -> Result<()
     site.daemon
         .wait_until("b2 to be drained", deadline, drained)?;
     Ok(())
+}
+
+#[test]
+fn a_new_seed_moves_no_connection() -> Result<()> {
+    let Some(mut bed) = Bed::build(3, |_| {})? else {
+        return Ok(());
+    };
+    let begun = bed.site.daemon.config().daemon.seed.clone();
+    bed.assert_spread_by(&begun)?;
+    let resized = |status: &status::Status| {
+        let slots = status.service("echo").slots;
+        slots.tracked + slots.stable == TABLE_SIZE && slots.stable > 700
+    };
+
+    let reseed = |bed: &mut Bed, seed: &str| {
+        (bed.site.daemon).set_config(|config| seed.clone_into(&mut config.daemon.seed))
+    };
+    reseed(&mut bed, "a second seed")?;
+    let output = bed.site.daemon.reload()?;
+    assert!(output.status.success(), "{}", stderr(&output));
+    let slots = bed.service()?.slots;
+    assert_eq!(slots.tracked, TABLE_SIZE, "{slots:?}");
+    bed.assert_whole("a reload with a new seed")?;
+    bed.assert_spread_by("a second seed")?;
+    let daemon = &bed.site.daemon;
+    daemon.wait_until("the window to end", AT_REST, resized)?;
+    bed.assert_whole("the window after the reload ended")?;
+
+    bed.site.daemon.kill9();
+    reseed(&mut bed, "a third seed")?;
+    bed.assert_whole("no daemon")?;
+    bed.site.daemon.restart()?;
+    let slots = bed.service()?.slots;
+    assert_eq!(slots.tracked, TABLE_SIZE, "{slots:?}");
+    bed.assert_whole("a daemon with a new seed")?;
+    let daemon = &bed.site.daemon;
+    daemon.wait_until("the window to end", AT_REST, resized)?;
+    bed.assert_whole("the window after the start ended")?;
+    bed.assert_spread_by("a third seed")?;
+    assert_eq!(bed.service()?.flows.context("it is tracked")?.refused, 0);
+    wait_for_rest(&bed.hang_up()?)
 }

@@ -1,6 +1,6 @@
 //! Services: an id that never changes its meaning while reachable, and the record in force.
 
-use crate::endian::Be16;
+use crate::{endian::Be16, hash::HashKey};
 
 /// Index into `SERVICES`.
 #[repr(transparent)]
@@ -65,12 +65,6 @@ pub mod hash {
     pub const SOURCE: u8 = 1;
 }
 
-/// Behaviour of one service: [`ServiceRecord::flags`].
-pub mod record_flag {
-    /// The old range is found with the hash key before a new seed.
-    pub const OLD_SEED: u16 = 1;
-}
-
 /// A service's settings. **Invariant:** a record does not change while a [`ServiceRef`] names it,
 /// nor until a barrier after that.
 #[repr(C)]
@@ -106,10 +100,16 @@ pub struct ServiceRecord {
     pub mss_clamp: u16,
     /// Destination port of GUE.
     pub gue_port: Be16,
-    /// Bits of [`record_flag`].
-    pub flags: u16,
     /// Zero.
-    pub reserved_b: [u32; 6],
+    pub reserved_b: u16,
+    /// Keys the flow hash. In the first cache line, with all that a packet needs of a service at rest.
+    pub hash_key: HashKey,
+    /// Zero.
+    pub reserved_c: [u32; 2],
+    /// Keys the flow hash of the range being left; zero where none is.
+    pub old_hash_key: HashKey,
+    /// Zero; two cache lines a record, so that the first begins at one.
+    pub reserved_d: [u32; 12],
 }
 
-const _: () = assert!(size_of::<ServiceRecord>() == 64);
+const _: () = assert!(size_of::<ServiceRecord>() == 128);

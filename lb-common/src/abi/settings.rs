@@ -1,8 +1,6 @@
 //! What is fixed when the program is loaded: a read-only global. The verifier knows its value and
 //! removes what it rules out.
 
-use crate::hash::HashKey;
-
 /// Switches: what the configuration does not use costs nothing.
 pub mod feature {
     /// Some service forwards with `dnat`: replies are rewritten.
@@ -42,8 +40,6 @@ pub const TRACE_ALL: u32 = u32::MAX;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Keys the flow hash.
-    pub hash_key: HashKey,
     /// Bits of [`feature`].
     pub features: u32,
     /// The service whose packets are traced, or [`TRACE_ALL`].
@@ -54,10 +50,6 @@ pub struct Settings {
     pub syn_inserts: u32,
     /// At most so many entries for other packets a tick on each CPU.
     pub other_inserts: u32,
-    /// Zero.
-    pub reserved: u32,
-    /// The flow hash's key before a new seed; used for the old range of records that say so.
-    pub old_hash_key: HashKey,
 }
 
-const _: () = assert!(size_of::<Settings>() == 56);
+const _: () = assert!(size_of::<Settings>() == 20);

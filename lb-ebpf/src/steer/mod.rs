@@ -72,7 +72,7 @@ impl Chosen {
 /// Chooses the backend of a packet.
 #[inline(always)]
 pub(crate) fn choose(record: &ServiceRecord, packet: &Packet<'_>) -> Result<Chosen, Verdict> {
-    let hash = flow_hash(settings::hash_key(), packet);
+    let hash = flow_hash(record.hash_key, packet);
     let slot = maps::slot(record.slots_first + hash.slot(record.slots_count))
         .ok_or(DropReason::NoBackend)?;
     let chosen = if !settings::flows() || slot.is_stable() {

@@ -6,7 +6,7 @@
 use lb_common::{
     abi::{
         flow::FlowEntry,
-        service::{ServiceRecord, record_flag},
+        service::ServiceRecord,
         slot::{LocalBackend, NO_BACKEND, Slot},
     },
     hash::FlowHash,
@@ -16,7 +16,7 @@ use lb_common::{
 use super::{Chosen, backend, flow_hash, living};
 use crate::{
     flows::{self, Flow, Remembered},
-    maps, settings,
+    maps,
 };
 
 /// What an entry is worth by now.
@@ -62,7 +62,7 @@ pub(super) fn choose(
         _ => true,
     };
 
-    let owner = living(record, owner(record, packet, hash, slot));
+    let owner = living(record, owner(record, packet, slot));
     let tracked = flow.always || record.old_slots_count != 0 || slot.previous() != NO_BACKEND;
     let (chosen, remember) = match owner {
         Some(owner) if !syn => (owner, tracked),
@@ -115,17 +115,13 @@ fn holder(record: &ServiceRecord, entry: FlowEntry) -> Holder {
 }
 
 /// The backend that flows without an entry belong to. While the table is resized it is the owner in
-/// the old one.
+/// the old one, by the old key.
 #[inline(always)]
-fn owner(record: &ServiceRecord, packet: &Packet<'_>, hash: FlowHash, slot: Slot) -> LocalBackend {
+fn owner(record: &ServiceRecord, packet: &Packet<'_>, slot: Slot) -> LocalBackend {
     if record.old_slots_count == 0 {
         return slot.owner();
     }
-    let hash = if record.flags & record_flag::OLD_SEED == 0 {
-        hash
-    } else {
-        flow_hash(settings::old_hash_key(), packet)
-    };
+    let hash = flow_hash(record.old_hash_key, packet);
     maps::slot(record.old_slots_first + hash.slot(record.old_slots_count))
         .unwrap_or(Slot::UNSET)
         .owner()

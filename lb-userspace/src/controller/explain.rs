@@ -6,7 +6,7 @@ use lb_common::{
         backend::{Backend as Entry, BackendState},
         counters::{Counter, DropReason},
         flow::{FlowEntry, FlowKeyV4},
-        service::{ServiceRecord, record_flag, tracking},
+        service::{ServiceRecord, tracking},
         settings::{Settings, feature},
         slot::{LocalBackend, Slot},
     },
@@ -149,17 +149,12 @@ impl Controller {
             protocol,
         );
         let settings = *self.dataplane.settings();
-        let hash = key.hash(settings.hash_key);
+        let hash = key.hash(record.hash_key);
         let number = hash.slot(record.slots_count);
         let slot = self.slot(record.slots_first, number);
         let resizing = record.old_slots_count != 0;
         let old = resizing.then(|| {
-            let hash = if record.flags & record_flag::OLD_SEED == 0 {
-                hash
-            } else {
-                key.hash(settings.old_hash_key)
-            };
-            let number = hash.slot(record.old_slots_count);
+            let number = key.hash(record.old_hash_key).slot(record.old_slots_count);
             (number, self.slot(record.old_slots_first, number))
         });
         let entry = self.remembered_entry(&settings, &record, &key)?;

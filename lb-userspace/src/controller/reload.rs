@@ -13,7 +13,7 @@ use crate::{
     config,
     model::{Daemon, Interface, Limits, Model, Service},
     neighbor,
-    plan::{self, Desired},
+    plan::{self, Desired, Seed},
 };
 
 impl Controller {
@@ -72,11 +72,12 @@ impl Controller {
                 file: "the configuration".to_owned(),
             });
         }
-        self.check_room(&model)?;
+        let seed = Seed::derive(model.daemon.seed.as_deref());
+        self.check_room(&model, &seed)?;
         let links = neighbor::links().await?;
         let devices = interfaces::find(&self.to_be_there(&model, &links), &links)?;
         let before = *self.dataplane.settings();
-        let after = plan::settings(&model, &self.seed);
+        let after = plan::settings(&model);
         // A feature is there before the first service that needs it, and until after the last one.
         self.load_with(Settings {
             features: before.features | after.features,
@@ -89,10 +90,12 @@ impl Controller {
             return Err(error);
         }
         let old = mem::replace(&mut self.model, model);
+        let old_seed = mem::replace(&mut self.seed, seed);
         let (views, checks) = (self.views.clone(), self.checks.clone());
         self.watch();
         if let Err(error) = self.reconcile() {
             (self.model, self.views, self.checks) = (old, views, checks);
+            self.seed = old_seed;
             self.watch();
             self.detach_all_but(&old_names)?;
             self.load_with(before)?;
@@ -111,12 +114,12 @@ impl Controller {
     }
 
     /// What there is no room for is refused before anything is touched.
-    pub(super) fn check_room(&self, model: &Model) -> Result<(), Error> {
+    pub(super) fn check_room(&self, model: &Model, seed: &Seed) -> Result<(), Error> {
         let desired = Desired {
             model,
             views: &self.views,
             overrides: &self.overrides,
-            seed: &self.seed,
+            seed,
             progress: plan::Progress::none(),
             scope: plan::Scope::All,
         };
@@ -162,7 +165,7 @@ fn fixed_while_running(old: &Model, new: &Model) -> Option<&'static str> {
         bpffs,
         state_dir,
         on_stop: _,
-        seed,
+        seed: _,
     } = &old.daemon;
     let Limits {
         services,
@@ -178,7 +181,6 @@ fn fixed_while_running(old: &Model, new: &Model) -> Option<&'static str> {
         ),
         (*bpffs != new.daemon.bpffs, "daemon.bpffs"),
         (*state_dir != new.daemon.state_dir, "daemon.state_dir"),
-        (*seed != new.daemon.seed, "daemon.seed"),
         (services != new.limits.services, "limits.services"),
         (backends != new.limits.backends, "limits.backends"),
         (slots != new.limits.slots, "limits.slots"),
@@ -238,6 +240,9 @@ fn changes(old: &Model, new: &Model) -> Vec<String> {
     }
     if old.daemon.on_stop != new.daemon.on_stop {
         lines.push("daemon.on_stop changed".to_owned());
+    }
+    if old.daemon.seed != new.daemon.seed {
+        lines.push("daemon.seed changed".to_owned());
     }
     lines
 }
@@ -342,8 +347,16 @@ mod tests {
     #[test]
     fn what_is_pinned_does_not_change_while_running() {
         let old = model(str::to_owned);
-        let seed = model(|text| text.replace("\"test\"", "\"other\""));
-        assert_eq!(fixed_while_running(&old, &seed), Some("daemon.seed"));
+        let moved = model(|text| text.replace("seed =", "state_dir = \"/tmp/other\"\nseed ="));
+        assert_eq!(fixed_while_running(&old, &moved), Some("daemon.state_dir"));
         assert_eq!(fixed_while_running(&old, &old), None);
+    }
+
+    #[test]
+    fn the_seed_may_change_while_running_and_is_not_told() {
+        let old = model(str::to_owned);
+        let new = model(|text| text.replace("\"test\"", "\"other\""));
+        assert_eq!(fixed_while_running(&old, &new), None);
+        assert_eq!(changes(&old, &new), ["daemon.seed changed"]);
     }
 }

@@ -87,7 +87,7 @@ pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Resu
         bpffs: &model.daemon.bpffs,
         instance: &model.daemon.instance,
         limits: model.limits,
-        settings: plan::settings(&model, &seed),
+        settings: plan::settings(&model),
     })?;
     if dataplane.adopted() {
         log::info!(
@@ -118,7 +118,7 @@ pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Resu
         resolver: None,
         punts: None,
         retired: Retired::default(),
-        upkeep: Upkeep::new(seed.flow),
+        upkeep: Upkeep::default(),
         sweep: Sweep::default(),
         touched: Touched::All,
         written: Written::default(),
@@ -172,7 +172,7 @@ impl Controller {
             self.dataplane.assign_port(&configured.device)?;
         }
         let adopted = self.dataplane.adopted();
-        self.check_room(&self.model)?;
+        self.check_room(&self.model, &self.seed)?;
         // The program that runs may lack what the first plan asks for, such as looking for flows of slots
         // in motion.
         for configured in devices {

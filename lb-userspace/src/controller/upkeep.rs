@@ -187,7 +187,7 @@ impl Controller {
 
     /// The program without what was needed for leftovers only, once there are none.
     fn switch_off_leftovers(&mut self) {
-        let wanted = self.with_leftovers(crate::plan::settings(&self.model, &self.seed));
+        let wanted = self.with_leftovers(crate::plan::settings(&self.model));
         let loaded = *self.dataplane.settings();
         if loaded.features & feature::ALWAYS == wanted.features & feature::ALWAYS {
             return;

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use lb_common::abi::{
-    service::{ServiceId, ServiceRecord, ServiceRef, forward, hash, tracking},
-    slot::{LocalBackend, Slot},
+use lb_common::{
+    abi::{
+        service::{ServiceId, ServiceRecord, ServiceRef, forward, hash, tracking},
+        slot::{LocalBackend, Slot},
+    },
+    hash::HashKey,
 };
 
 use super::{
@@ -48,9 +51,16 @@ pub(super) struct Draft<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Place {
     slots: Range,
+    hash_key: HashKey,
     is_new: bool,
-    /// The range that is left; of count 0: none.
-    old: Range,
+    old: Left,
+}
+
+/// The range that is left; of count 0: none.
+#[derive(Clone, Copy, Debug, Default)]
+struct Left {
+    slots: Range,
+    hash_key: HashKey,
 }
 
 impl<'a> Draft<'a> {
@@ -75,14 +85,14 @@ impl<'a> Draft<'a> {
         let seating = Seating::new(desired, claim, record, image, space, may_stay)?;
         let progress = desired.progress.of(id);
 
-        let place = place(service, held.as_ref(), progress, space)
+        let place = place(service, desired.seed.flow, held.as_ref(), progress, space)
             .ok_or_else(|| full("slots", service.table_size, Limit::Slots, limits.slots))?;
         let targets = Targets::of(&seating, place.slots.count, desired.seed.table);
         let motion = InMotion {
             seating: &seating,
             progress,
             tracking: service.connections.tracking,
-            resizing: place.old.count > 0,
+            resizing: place.old.slots.count > 0,
         };
         let disowned = held.map_or_else(Vec::new, |held| motion.disown(held.slots));
         let table = if place.is_new {
@@ -91,7 +101,7 @@ impl<'a> Draft<'a> {
             motion.next(&disowned, &targets)
         };
         let old_table = match held {
-            _ if place.old.count == 0 => Vec::new(),
+            _ if place.old.slots.count == 0 => Vec::new(),
             Some(_) if place.is_new => motion.left(&disowned),
             Some(held) => motion.left(&motion.disown_old(held.old_slots)),
             None => Vec::new(),
@@ -112,7 +122,7 @@ impl<'a> Draft<'a> {
             table_is_new: place.is_new,
             disowned,
             table,
-            old_slots: place.old,
+            old_slots: place.old.slots,
             old_table,
             record_index,
             record,
@@ -229,56 +239,67 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Where the tables go. A table of another size takes the place of the one in force, which is looked
-/// at until the resize is over; the next change of size waits for that. A service that is never
+/// Where the tables go. A table of another size or seed takes the place of the one in force, which is
+/// looked at until the resize is over. The next such change waits for that, and has its room already:
+/// where there is none it is refused when it is asked for, not when it is due. A service that is never
 /// tracked just takes the new one.
 fn place(
     service: &Service,
+    hash_key: HashKey,
     held: Option<&Held<'_>>,
     progress: &ServiceProgress,
     space: &mut Space<'_>,
 ) -> Option<Place> {
     let size = service.table_size;
-    let none = Range::default();
-    let new = |space: &mut Space<'_>, old| {
-        Some(Place {
-            slots: space.slots(size)?,
-            is_new: true,
-            old,
-        })
+    let none = Left::default();
+    let new = |slots, old| Place {
+        slots,
+        hash_key,
+        is_new: true,
+        old,
     };
     let Some(held) = held else {
-        return new(space, none);
+        return Some(new(space.slots(size)?, none));
     };
-    let (slots, old) = (Range::slots(&held.record), Range::old_slots(&held.record));
+    let in_force = Left {
+        slots: Range::slots(&held.record),
+        hash_key: held.record.hash_key,
+    };
+    let old = Left {
+        slots: Range::old_slots(&held.record),
+        hash_key: held.record.old_hash_key,
+    };
+    let stays = |old| Place {
+        slots: in_force.slots,
+        hash_key: in_force.hash_key,
+        is_new: false,
+        old,
+    };
     let tracked = service.connections.tracking != Tracking::Never;
-    let stays = |old| {
-        Some(Place {
-            slots,
-            is_new: false,
-            old,
-        })
-    };
-    if tracked && old.count > 0 && !progress.resized {
-        stays(old)
-    } else if slots.count == size {
-        stays(none)
-    } else {
-        new(space, if tracked { slots } else { none })
+    let goes_on = tracked && old.slots.count > 0 && !progress.resized;
+    if in_force.slots.count == size && in_force.hash_key == hash_key {
+        return Some(stays(if goes_on { old } else { none }));
     }
+    let slots = space.slots(size)?;
+    Some(if goes_on {
+        stays(old)
+    } else {
+        new(slots, if tracked { in_force } else { none })
+    })
 }
 
 fn new_record(service: &Service, id: ServiceId, place: Place, backends: Range) -> ServiceRecord {
     let Place {
         slots,
+        hash_key,
         is_new: _,
         old,
     } = place;
     ServiceRecord {
         slots_first: slots.first,
         slots_count: slots.count,
-        old_slots_first: old.first,
-        old_slots_count: old.count,
+        old_slots_first: old.slots.first,
+        old_slots_count: old.slots.count,
         backends_first: backends.first,
         backends_count: backends.count,
         service: id,
@@ -292,6 +313,8 @@ fn new_record(service: &Service, id: ServiceId, place: Place, backends: Range) -
             Tracking::Never => tracking::NEVER,
         },
         hash: hash::FIVE_TUPLE,
+        hash_key,
+        old_hash_key: old.hash_key,
         ..ServiceRecord::default()
     }
 }

@@ -2,16 +2,14 @@
 
 use lb_common::abi::settings::{Settings, feature};
 
-use super::Seed;
 use crate::model::{Forward, Model, Protocol, Tracking};
 
 /// Entries that each CPU makes in a tick (1.07 s) at most, for SYNs and for other packets apart.
 const INSERTS: u32 = 50_000;
 
 /// The program's read-only settings for a model.
-pub fn settings(model: &Model, seed: &Seed) -> Settings {
+pub fn settings(model: &Model) -> Settings {
     Settings {
-        hash_key: seed.flow,
         features: features(model),
         syn_inserts: INSERTS,
         other_inserts: INSERTS,

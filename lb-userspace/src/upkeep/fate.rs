@@ -1,13 +1,10 @@
 //! Which service and slot a flow's entry belongs to.
 
-use lb_common::{
-    abi::{
-        backend::BackendState,
-        flow::{FlowEntry, FlowKeyV4},
-        service::ServiceId,
-        slot::LocalBackend,
-    },
-    hash::HashKey,
+use lb_common::abi::{
+    backend::BackendState,
+    flow::{FlowEntry, FlowKeyV4},
+    service::ServiceId,
+    slot::LocalBackend,
 };
 
 use crate::plan::{Image, Range};
@@ -37,12 +34,12 @@ pub(super) struct Place {
 }
 
 /// Finds the place of a flow, as the program does; `None`: its VIP is nobody's.
-pub(super) fn place(image: &Image, hash_key: HashKey, key: &FlowKeyV4) -> Option<Place> {
+pub(super) fn place(image: &Image, key: &FlowKeyV4) -> Option<Place> {
     let service = image.service_at(key.destination, key.destination_port, key.protocol)?;
     let record = image.service(service)?.record;
     Some(Place {
         service,
-        slot: key.hash(hash_key).slot(record.slots_count),
+        slot: key.hash(record.hash_key).slot(record.slots_count),
         backend: 0,
     })
 }

@@ -33,12 +33,9 @@ mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use lb_common::{
-    abi::{
-        flow::{FlowEntry, FlowKeyV4},
-        service::ServiceId,
-    },
-    hash::HashKey,
+use lb_common::abi::{
+    flow::{FlowEntry, FlowKeyV4},
+    service::ServiceId,
 };
 
 pub use self::{
@@ -54,10 +51,9 @@ use crate::{
     plan::{Image, Progress, Scope},
 };
 
-/// Everything that is remembered of the past.
-#[derive(Debug)]
+/// Everything that is remembered of the past; [`Default`] knows nothing yet.
+#[derive(Debug, Default)]
 pub struct Upkeep {
-    hash_key: HashKey,
     ledgers: BTreeMap<ServiceId, Ledger>,
     /// The number of the last pass that has begun. What is noted in one pass counts from the next one
     /// on: a barrier is in between.
@@ -86,15 +82,6 @@ pub enum Need {
 }
 
 impl Upkeep {
-    /// Knows nothing yet; `hash_key` is the one that the program is loaded with.
-    pub const fn new(hash_key: HashKey) -> Self {
-        Self {
-            hash_key,
-            ledgers: BTreeMap::new(),
-            pass: 0,
-        }
-    }
-
     /// Takes note of what the maps hold: after each plan, carried out or in part, and after adopting.
     /// Services outside of `scope` have not changed. What is new begins now.
     pub fn observe(&mut self, model: &Model, image: &Image, scope: Scope<'_>, now: u64) {
@@ -207,7 +194,7 @@ impl Upkeep {
         taken: Option<FlowEntry>,
     ) -> Option<FlowEntry> {
         let put_back = taken.filter(|taken| *taken != judged)?;
-        if let Some(place) = fate::place(image, self.hash_key, key) {
+        if let Some(place) = fate::place(image, key) {
             let place = Place {
                 backend: put_back.backend(),
                 ..place
@@ -240,7 +227,7 @@ impl Upkeep {
     }
 
     fn fate(&self, image: &Image, key: &FlowKeyV4, entry: FlowEntry, now: u64) -> Fate {
-        let Some(place) = fate::place(image, self.hash_key, key) else {
+        let Some(place) = fate::place(image, key) else {
             return Fate::Unneeded;
         };
         let Some(ledger) = self.ledgers.get(&place.service) else {

@@ -152,7 +152,7 @@ fn parts(shape: Shape, times: &mut Times) -> Result<()> {
         bpffs: &model.daemon.bpffs,
         instance: &net.name,
         limits: model.limits,
-        settings: plan::settings(&model, &seed),
+        settings: plan::settings(&model),
     })?;
     times.load.push(milliseconds(start));
     let measure = || -> Result<()> {

@@ -176,7 +176,7 @@ impl World {
         let net = Net::build(shape, queues)?;
         let model = config::parse("bench", &text(&net.name, shape))?.model;
         let seed = Seed::derive(Some(SEED));
-        let mut settings = plan::settings(&model, &seed);
+        let mut settings = plan::settings(&model);
         if shape.all_features {
             settings.features = feature::ALL.iter().fold(0, |all, (bit, _)| all | bit);
         }
@@ -277,7 +277,7 @@ impl World {
             .service(id)
             .context("the service is not published")?;
         let hash = FlowHash::ipv4(
-            self.seed.flow,
+            held.record.hash_key,
             flow.source,
             flow.destination,
             flow.source_port,

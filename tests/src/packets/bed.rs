@@ -130,7 +130,7 @@ impl Bed {
             bpffs: &model.daemon.bpffs,
             instance: &name,
             limits: model.limits,
-            settings: plan::settings(&model, &seed),
+            settings: plan::settings(&model),
         };
         let (mut dataplane, image) = Dataplane::open(options)?;
         for device in devices.values() {

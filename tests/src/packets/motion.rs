@@ -17,6 +17,7 @@ use lb_common::{
         slot::Slot,
     },
     endian::Be16,
+    hash::HashKey,
     wire::tcp::Flags,
 };
 use lb_userspace::{
@@ -114,8 +115,8 @@ pub const ROW: Row = Row {
 /// A range of slots being left.
 #[derive(Clone, Debug)]
 pub struct Old {
-    /// Bits of `record_flag`.
-    pub flags: u16,
+    /// The key that its slots are found by; `None`: the same as for the range in force.
+    pub hash_key: Option<HashKey>,
     /// Its slots.
     pub slots: Vec<Slot>,
 }
@@ -213,6 +214,11 @@ impl Motion {
         self.service
     }
 
+    /// The key of the range in force.
+    pub const fn hash_key(&self) -> HashKey {
+        self.record.hash_key
+    }
+
     /// Sets the row up, runs its packet and compares everything.
     ///
     /// # Panics
@@ -258,10 +264,10 @@ impl Motion {
             tracking::TRANSITION
         };
         let mut writes = Vec::new();
-        if let Some(Old { flags, slots }) = &row.old {
+        if let Some(Old { hash_key, slots }) = &row.old {
             record.old_slots_first = OLD_FIRST;
             record.old_slots_count = OLD_COUNT;
-            record.flags = *flags;
+            record.old_hash_key = hash_key.unwrap_or(record.hash_key);
             ensure!(slots.len() == OLD_COUNT as usize, "the old range's size");
             writes.push(Write::Slots {
                 first: SlotIndex(OLD_FIRST),

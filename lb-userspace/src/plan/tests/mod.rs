@@ -4,4 +4,5 @@ mod adoption;
 mod behaviour;
 mod fixture;
 mod random;
+mod reseeding;
 mod world;

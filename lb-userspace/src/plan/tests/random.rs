@@ -14,7 +14,7 @@ use crate::{
         Admin, Backend, BackendKey, Connections, Forward, Health, Model, Override, Service,
         Tracking,
     },
-    plan::{PlanError, Progress, View},
+    plan::{PlanError, Progress, Seed, View},
 };
 
 /// Two VIPs with the same three ports each: services may not have a port twice, since replies tell
@@ -42,6 +42,8 @@ struct Step {
     drains: bool,
     /// Before the step all windows end, and all drains.
     waits: bool,
+    /// Which seed: most steps have the first.
+    seed: u8,
     /// Of the plan's writes, how many are made before the daemon dies; above 100: it lives.
     per_cent: u8,
 }
@@ -96,18 +98,22 @@ fn step() -> impl Strategy<Value = Step> {
         vec(tracking, usize::from(SERVICES)),
         any::<bool>(),
         any::<bool>(),
+        prop_oneof![2 => Just(0_u8), 1 => 1_u8..3],
         0_u8..250,
     )
         .prop_map(
-            |(vip_owners, sizes, backends, reversed, tracking, drains, waits, per_cent)| Step {
-                vip_owners,
-                sizes,
-                backends,
-                reversed,
-                tracking,
-                drains,
-                waits,
-                per_cent,
+            |(vip_owners, sizes, backends, reversed, tracking, drains, waits, seed, per_cent)| {
+                Step {
+                    vip_owners,
+                    sizes,
+                    backends,
+                    reversed,
+                    tracking,
+                    drains,
+                    waits,
+                    seed,
+                    per_cent,
+                }
             },
         )
 }
@@ -185,6 +191,10 @@ impl Step {
         }
     }
 
+    fn seed(&self) -> Seed {
+        Seed::derive(Some(&format!("seed {}", self.seed)))
+    }
+
     fn overrides(&self, model: &Model) -> BTreeMap<BackendKey, Override> {
         let mut overrides = BTreeMap::new();
         for service in &model.services {
@@ -250,6 +260,7 @@ proptest! {
             let model = step.model();
             let views = step.views(&model);
             world.overrides = step.overrides(&model);
+            world.seed = step.seed();
             if step.waits {
                 world.wait_for_everything(&model);
             }
@@ -272,6 +283,7 @@ proptest! {
             let model = step.model();
             let views = step.views(&model);
             world.overrides = step.overrides(&model);
+            world.seed = step.seed();
             if step.waits {
                 world.wait_for_everything(&model);
             }

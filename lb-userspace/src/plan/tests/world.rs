@@ -444,7 +444,8 @@ impl World {
         }
         let endpoints: Vec<Endpoint> = eligible.keys().copied().collect();
         let size = u32::try_from(held.slots.len()).unwrap();
-        assert!(size == service.table_size || !held.old_slots.is_empty());
+        let is_wanted = size == service.table_size && held.record.hash_key == self.seed.flow;
+        assert!(is_wanted || !held.old_slots.is_empty());
         let wanted: Vec<LocalBackend> = maglev::table(&eligible, size, self.seed.table)
             .into_iter()
             .map(|position| status.backends[&endpoints[position as usize]].local)

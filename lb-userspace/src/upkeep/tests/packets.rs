@@ -2,14 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::{
-    abi::{
-        backend::BackendState,
-        flow::{FlowEntry, FlowKeyV4},
-        service::{ServiceId, tracking},
-        slot::{LocalBackend, NO_BACKEND, Slot},
-    },
-    hash::{FlowHash, HashKey},
+use lb_common::abi::{
+    backend::BackendState,
+    flow::{FlowEntry, FlowKeyV4},
+    service::{ServiceId, tracking},
+    slot::{LocalBackend, NO_BACKEND, Slot},
 };
 
 use crate::plan::{Held, Image, Range};
@@ -55,7 +52,6 @@ pub(super) enum Effect {
 /// The flow table, budgets and counters.
 #[derive(Debug)]
 pub(super) struct Program {
-    pub(super) hash_key: HashKey,
     pub(super) flows: BTreeMap<FlowKeyV4, FlowEntry>,
     pub(super) capacity: usize,
     /// Entries that may still be made in this tick.
@@ -68,10 +64,6 @@ pub(super) struct Program {
 pub(super) const SERVICE: ServiceId = ServiceId(0);
 
 impl Program {
-    pub(super) fn hash(&self, key: &FlowKeyV4) -> FlowHash {
-        key.hash(self.hash_key)
-    }
-
     /// Where a packet goes, and what is remembered of it.
     pub(super) fn decide(&self, image: &Image, key: &FlowKeyV4, kind: Kind, now: u64) -> Decision {
         let Some(held) = image.service(SERVICE) else {
@@ -80,8 +72,8 @@ impl Program {
                 effect: Effect::None,
             };
         };
-        let hash = self.hash(key);
-        let slot = held.slots[hash.slot(held.record.slots_count) as usize];
+        let hash = key.hash(held.record.hash_key);
+        let slot = slot(&held, key);
         let resizing = held.record.old_slots_count > 0;
         let alive = |local| alive(image, &held, local);
         let current = alive(slot.current());
@@ -94,7 +86,7 @@ impl Program {
         let remembers =
             resizing || slot.previous() != NO_BACKEND || held.record.tracking == tracking::ALWAYS;
         let owner = alive(if resizing {
-            owner(held.old_slots[hash.slot(held.record.old_slots_count) as usize])
+            owner(old_slot(&held, key))
         } else {
             owner(slot)
         });
@@ -219,6 +211,18 @@ impl Program {
             Effect::Refused => self.last_refused = now.max(1),
         }
     }
+}
+
+/// The flow's slot in the table in force.
+pub(super) fn slot(held: &Held<'_>, key: &FlowKeyV4) -> Slot {
+    let hash = key.hash(held.record.hash_key);
+    held.slots[hash.slot(held.record.slots_count) as usize]
+}
+
+/// The flow's slot in the table that is left; there must be one.
+pub(super) fn old_slot(held: &Held<'_>, key: &FlowKeyV4) -> Slot {
+    let hash = key.hash(held.record.old_hash_key);
+    held.old_slots[hash.slot(held.record.old_slots_count) as usize]
 }
 
 /// Whether a backend that flows know is there and alive.

@@ -93,6 +93,8 @@ fn no_flow_that_speaks_within_the_window_leaves_a_living_backend() {
         put_back,
         settled,
         resized,
+        reseeded,
+        adopted_reseeded,
         adopted,
         departed,
         disowned,
@@ -105,6 +107,8 @@ fn no_flow_that_speaks_within_the_window_leaves_a_living_backend() {
         ("put back", put_back),
         ("settled", settled),
         ("resized", resized),
+        ("reseeded", reseeded),
+        ("adopted with another seed", adopted_reseeded),
         ("adopted", adopted),
         ("departed", departed),
         ("disowned", disowned),
@@ -171,6 +175,8 @@ impl Counted {
             put_back,
             settled,
             resized,
+            reseeded,
+            adopted_reseeded,
             adopted,
             departed,
             disowned,
@@ -182,6 +188,8 @@ impl Counted {
         self.put_back += put_back;
         self.settled += settled;
         self.resized += resized;
+        self.reseeded += reseeded;
+        self.adopted_reseeded += adopted_reseeded;
         self.adopted += adopted;
         self.departed += departed;
         self.disowned += disowned;

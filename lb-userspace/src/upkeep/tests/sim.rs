@@ -103,6 +103,9 @@ pub(super) struct Counted {
     pub(super) put_back: u64,
     pub(super) settled: u64,
     pub(super) resized: u64,
+    /// Changes of the seed while the daemon runs, and at its start.
+    pub(super) reseeded: u64,
+    pub(super) adopted_reseeded: u64,
     pub(super) adopted: u64,
     pub(super) departed: u64,
     pub(super) disowned: u64,
@@ -155,9 +158,8 @@ impl Sim {
             overrides: BTreeMap::new(),
             seed: keys,
             image: Image::default(),
-            upkeep: Upkeep::new(keys.flow),
+            upkeep: Upkeep::default(),
             program: Program {
-                hash_key: keys.flow,
                 flows: BTreeMap::new(),
                 capacity: shape.capacity,
                 budget: shape.budget,

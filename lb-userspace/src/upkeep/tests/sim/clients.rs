@@ -8,7 +8,7 @@ use lb_common::{
 use super::{Flow, Lost, SILENCE, Sim};
 use crate::{
     plan::motion,
-    upkeep::tests::packets::{Decision, Effect, Home, Kind, SERVICE, is_alive},
+    upkeep::tests::packets::{Decision, Effect, Home, Kind, SERVICE, is_alive, old_slot, slot},
 };
 
 impl Sim {
@@ -118,11 +118,10 @@ impl Sim {
         let Some(held) = self.image.service(SERVICE) else {
             return false;
         };
-        let hash = self.program.hash(key);
         let slot = if held.old_slots.is_empty() {
-            held.slots[hash.slot(held.record.slots_count) as usize]
+            slot(&held, key)
         } else {
-            held.old_slots[hash.slot(held.record.old_slots_count) as usize]
+            old_slot(&held, key)
         };
         let owner = motion::owner(slot);
         let index = crate::plan::Range::backends(&held.record).backend(owner);
@@ -170,11 +169,8 @@ impl Sim {
 
     fn describe(&self, key: &FlowKeyV4, flow: &Flow, to: Option<Home>, when: &str) -> String {
         let slot = self.image.service(SERVICE).map(|held| {
-            let hash = self.program.hash(key);
-            (
-                motion::state(held.slots[hash.slot(held.record.slots_count) as usize]),
-                held.record.old_slots_count,
-            )
+            let state = motion::state(slot(&held, key));
+            (state, held.record.old_slots_count)
         });
         format!(
             "{when}, tick {}: {key:?} of {flow:?} would go to {to:?}; slot and old range {slot:?}; \

@@ -6,10 +6,10 @@ use lb_common::abi::flow::{FlowEntry, FlowKeyV4};
 
 use super::{Cursor, Lost, Sabotage, Sim};
 use crate::{
-    plan::{Desired, Plan, Progress, Scope, motion, reconcile},
+    plan::{Desired, Plan, Progress, Scope, Seed, motion, reconcile},
     upkeep::{
         Need, Upkeep,
-        tests::packets::{Home, SERVICE, is_alive},
+        tests::packets::{Home, SERVICE, is_alive, slot},
     },
 };
 
@@ -140,7 +140,11 @@ impl Sim {
         if self.program.last_refused > 0 {
             self.forgive_flows_of_the_dead();
         }
-        self.upkeep = Upkeep::new(self.seed.flow);
+        if self.random.one_in(4) {
+            self.counted.adopted_reseeded += 1;
+            self.reseed();
+        }
+        self.upkeep = Upkeep::default();
         self.cursor = None;
         self.flush();
         self.doomed.clear();
@@ -151,6 +155,12 @@ impl Sim {
             *view = known.get(key).copied().unwrap_or(*view);
         }
         self.plan(true, usize::MAX)
+    }
+
+    /// One of three seeds: some changes come back to an earlier one, some change nothing.
+    pub(super) fn reseed(&mut self) {
+        let seeds = ["sim", "other", "third"];
+        self.seed = Seed::derive(Some(seeds[self.random.below(3) as usize]));
     }
 
     /// Since when a backend is dead is not known to the next daemon: where flows were refused, it may
@@ -217,11 +227,8 @@ impl Sim {
 
     fn agreeing(&self, batch: &[(FlowKeyV4, FlowEntry)]) -> Vec<(FlowKeyV4, FlowEntry)> {
         let held = self.image.service(SERVICE).expect("it is published");
-        let agrees = |key: &FlowKeyV4, entry: &FlowEntry| {
-            let hash = self.program.hash(key);
-            let slot = held.slots[hash.slot(held.record.slots_count) as usize];
-            slot.current() == entry.backend()
-        };
+        let agrees =
+            |key: &FlowKeyV4, entry: &FlowEntry| slot(&held, key).current() == entry.backend();
         let agreeing = batch.iter().filter(|(key, entry)| agrees(key, entry));
         agreeing.copied().collect()
     }

@@ -12,7 +12,7 @@ impl Sim {
         let backend = backend(number);
         let key = self.model.services[0].key(&backend);
         let configured = (self.model.services[0].backends).contains(&backend);
-        let all = match self.random.below(24) {
+        let all = match self.random.below(25) {
             0..=2 if !configured => {
                 self.service().backends.push(backend);
                 self.views.insert(key, up());
@@ -78,6 +78,15 @@ impl Sim {
                 self.service().connections.on_death =
                     if keep { OnDeath::Keep } else { OnDeath::Reset };
                 false
+            }
+            22 => {
+                self.counted.reseeded += 1;
+                self.reseed();
+                // At times together with another size.
+                if self.random.one_in(3) {
+                    self.service().table_size = self.shape.table_size + 6;
+                }
+                true
             }
             _ => return self.adopt(),
         };

@@ -5,6 +5,7 @@
 //! it writes into one shared folder.
 
 mod initramfs;
+mod modules;
 mod packages;
 
 use std::{

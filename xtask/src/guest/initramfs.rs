@@ -9,33 +9,20 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::packages::Packages;
+use super::{modules, packages::Packages};
 
 /// What the kernel starts.
 const INIT: &str = include_str!("init.sh");
 
-/// Modules in the order in which they are loaded: the bus, the host's files, and the devices that
-/// tests make.
-const MODULES: [&str; 19] = [
-    "drivers/virtio/virtio",
-    "drivers/virtio/virtio_ring",
-    "drivers/virtio/virtio_pci_legacy_dev",
-    "drivers/virtio/virtio_pci_modern_dev",
-    "drivers/virtio/virtio_pci",
-    "fs/netfs/netfs",
-    "fs/fscache/fscache",
-    "net/9p/9pnet",
-    "net/9p/9pnet_virtio",
-    "fs/9p/9p",
-    "drivers/net/veth",
-    "net/llc/llc",
-    "net/802/stp",
-    "net/bridge/bridge",
-    "net/802/garp",
-    "net/802/mrp",
-    "net/8021q/8021q",
-    "net/tls/tls",
-    "drivers/net/bonding/bonding",
+/// The modules that are wanted: the bus, the host's files, and the devices that tests make.
+const WANTED: [&str; 7] = [
+    "virtio_pci",
+    "9pnet_virtio",
+    "9p",
+    "veth",
+    "bridge",
+    "8021q",
+    "bonding",
 ];
 
 /// Writes the archive into `folder`.
@@ -53,12 +40,13 @@ fn fill(tree: &Path, packages: &Packages) -> Result<()> {
     }
     fs::copy(&packages.busybox, tree.join("bin/busybox"))?;
     let mut order = String::new();
-    for module in MODULES {
-        let file = format!("{}.ko", module.replace('/', "_"));
-        let from = packages.modules.join(format!("{module}.ko"));
-        fs::copy(&from, tree.join("modules").join(&file))
-            .with_context(|| format!("copying {}", from.display()))?;
-        order.push_str(&file);
+    for module in modules::in_order(&packages.modules, &WANTED)? {
+        let file = module
+            .file_name()
+            .with_context(|| format!("{} is no file", module.display()))?;
+        fs::copy(&module, tree.join("modules").join(file))
+            .with_context(|| format!("copying {}", module.display()))?;
+        order.push_str(&file.to_string_lossy());
         order.push('\n');
     }
     fs::write(tree.join("modules/order"), order)?;

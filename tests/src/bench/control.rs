@@ -9,6 +9,7 @@ use std::{
     fs,
     path::Path,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -228,6 +229,16 @@ fn whole(shape: Shape, times: &mut Times) -> Result<()> {
         // The first backend of the first service drains.
         fs::write(&path, text.replacen("weight = 1", "weight = 0", 1))?;
         let cli = Cli::inside(&net.name, &net.host);
+        // Packets are forwarded some moments before the daemon can be asked.
+        let socket = Path::new("/run/sluice").join(&net.name).join("admin.sock");
+        let deadline = Instant::now() + PATIENCE;
+        while !socket.exists() {
+            ensure!(
+                Instant::now() < deadline,
+                "the daemon made no admin socket within {PATIENCE:?}"
+            );
+            thread::sleep(Duration::from_millis(1));
+        }
         let start = Instant::now();
         let reloaded = cli.run(&["reload"])?;
         times.reload.push(milliseconds(start));

@@ -388,7 +388,8 @@ pub(crate) fn text(instance: &str, shape: Shape) -> String {
         limits.services.max(shape.services),
         limits
             .backends
-            .max(shape.services * u32::from(shape.backends)),
+            // Each service's range is rounded up to a power of two.
+            .max(shape.services * u32::from(shape.backends).next_power_of_two()),
         limits
             .slots
             .max(shape.services * TABLE_SIZE.next_multiple_of(64)),

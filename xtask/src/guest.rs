@@ -100,8 +100,9 @@ impl Guest {
             let bytes = bytes.context("reading the guest's console")?;
             let text = String::from_utf8_lossy(&bytes);
             let text = text.trim_end();
-            match text.strip_prefix(EXIT) {
-                Some(code) => exit = code.parse().ok(),
+            // The firmware leaves its last line open.
+            match text.split_once(EXIT) {
+                Some((_, code)) => exit = code.parse().ok(),
                 None => line(text),
             }
         }

@@ -44,6 +44,7 @@ pub(crate) struct Guest {
     kernel: PathBuf,
     initramfs: PathBuf,
     shared: PathBuf,
+    checkout: PathBuf,
 }
 
 impl Guest {
@@ -68,6 +69,7 @@ impl Guest {
             kernel: packages.kernel,
             initramfs,
             shared,
+            checkout: workspace.root().to_owned(),
         })
     }
 
@@ -119,7 +121,11 @@ impl Guest {
             .arg(&self.kernel)
             .arg("-initrd")
             .arg(&self.initramfs)
-            .args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"])
+            .arg("-append")
+            .arg(format!(
+                "console=ttyS0 quiet panic=-1 mitigations=off sluice.checkout={}",
+                self.checkout.display()
+            ))
             .args([
                 "-virtfs",
                 "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap",

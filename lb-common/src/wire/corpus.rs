@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::{Accept, Cursor, Unparsed, ipv4::Ipv4, parse};
+use super::{Accept, Cursor, Unparsed, parse};
 
 #[path = "../../fuzz/properties/packet.rs"]
 mod property;

@@ -1,24 +1,23 @@
-//! A packet's walk from the first byte of the frame to its transport header.
-
-use network_types::ip::Ipv4Hdr;
+//! A packet's walk from its IP header to its transport header.
 
 use super::{
     Cursor,
     cursor::Truncated,
-    ethernet::Ethernet,
-    ipv4::{Fragment, Ipv4},
+    ip::{Fragment, Ip},
+    link::Link,
     tcp::Tcp,
     transport::Transport,
     udp::Udp,
 };
+use crate::family::{Family, FlowTuple};
 
-/// A TCP or UDP packet over IPv4, its headers in place in the frame.
+/// A TCP or UDP packet, its headers in place in the frame.
 #[derive(Debug)]
-pub struct Packet<'a> {
+pub struct Packet<'a, F: Family> {
     /// The link header.
-    pub ethernet: &'a mut Ethernet,
-    /// The network header; options, if any, stand between it and `transport`.
-    pub ip: &'a mut Ipv4Hdr,
+    pub link: Link<'a>,
+    /// The network header; options or extension headers, if any, stand between it and `transport`.
+    pub ip: &'a mut F::Header,
     /// The transport header.
     pub transport: Transport<'a>,
     /// Whether this is the first of several fragments.
@@ -30,6 +29,9 @@ pub struct Packet<'a> {
 pub struct Accept {
     /// UDP.
     pub udp: bool,
+    /// Bytes of the frame, where it may lie in several buffers and the cursor sees the first; `None`:
+    /// the cursor sees all of it.
+    pub frame_length: Option<u32>,
 }
 
 /// Why a frame yields no [`Packet`].
@@ -48,7 +50,12 @@ impl From<Truncated> for Unparsed {
     }
 }
 
-/// Reads a frame's headers.
+/// IANA protocol number of TCP.
+pub const TCP: u8 = 6;
+/// IANA protocol number of UDP.
+pub const UDP: u8 = 17;
+
+/// Reads a packet's headers; `cursor` stands behind the link header.
 ///
 /// Later fragments have no ports and so cannot be told from those of other services: they are not
 /// ours, as is a first fragment too short for its transport header.
@@ -56,46 +63,63 @@ impl From<Truncated> for Unparsed {
 /// # Errors
 /// [`Unparsed`], by the rules above; lengths are judged against the IP header's claim and the frame.
 #[inline(always)]
-pub fn parse(mut cursor: Cursor<'_>, accept: Accept) -> Result<Packet<'_>, Unparsed> {
-    let ethernet = cursor.read::<Ethernet>()?;
-    if !ethernet.is_ipv4() {
-        return Err(Unparsed::NotOurs);
-    }
-    let ip = cursor.read_sized(Ipv4Hdr::header_length)?;
-    let Some(payload) = ip.total_length().checked_sub(ip.header_length()) else {
-        return Err(Unparsed::Malformed);
+pub fn parse<'a, F: Family>(
+    mut cursor: Cursor<'a>,
+    link: Link<'a>,
+    accept: Accept,
+) -> Result<Packet<'a, F>, Unparsed> {
+    let (ip, payload) = F::Header::read(&mut cursor)?;
+    let transport_length = match payload.protocol {
+        TCP => Tcp::LENGTH,
+        UDP if accept.udp => Udp::LENGTH,
+        _ => return Err(Unparsed::NotOurs),
     };
-    let transport_length = if ip.is_tcp() {
-        Tcp::LENGTH
-    } else if accept.udp && ip.is_udp() {
-        Udp::LENGTH
-    } else {
-        return Err(Unparsed::NotOurs);
-    };
-    let fragment = ip.fragment();
-    if fragment == Fragment::Later || (fragment == Fragment::First && payload < transport_length) {
-        return Err(Unparsed::NotOurs);
+    let too_short = payload.length < transport_length;
+    match payload.fragment {
+        Fragment::Later => return Err(Unparsed::NotOurs),
+        Fragment::First if too_short => return Err(Unparsed::NotOurs),
+        Fragment::First | Fragment::Whole => {}
     }
     // The claimed length, not the frame's: short frames are padded behind it.
-    if payload < transport_length || !cursor.has(payload) {
+    let whole = match accept.frame_length {
+        Some(length) => link.length() + ip.total_length() <= length,
+        None => cursor.has(payload.length),
+    };
+    if too_short || !whole {
         return Err(Unparsed::Malformed);
     }
-    let transport = if ip.is_tcp() {
+    let transport = if payload.protocol == TCP {
         Transport::from(cursor.read::<Tcp>()?)
     } else {
         let udp = cursor.read::<Udp>()?;
-        let whole = fragment == Fragment::Whole;
-        if udp.length() < Udp::LENGTH || (whole && udp.length() > payload) {
+        let length = udp.length();
+        if length < Udp::LENGTH
+            || (payload.fragment == Fragment::Whole && length > payload.length)
+        {
             return Err(Unparsed::Malformed);
         }
         Transport::from(udp)
     };
     Ok(Packet {
-        ethernet,
+        link,
         ip,
         transport,
-        fragmented: fragment == Fragment::First,
+        fragmented: payload.fragment == Fragment::First,
     })
+}
+
+impl<F: Family> Packet<'_, F> {
+    /// The flow that the packet belongs to.
+    #[inline(always)]
+    pub fn flow(&self) -> FlowTuple<F::Address> {
+        FlowTuple {
+            source: self.ip.source(),
+            destination: self.ip.destination(),
+            source_port: self.transport.source_port(),
+            destination_port: self.transport.destination_port(),
+            protocol: self.transport.protocol(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -116,6 +116,13 @@ impl Be128 {
         (self.first.to_ne_bytes(), self.last.to_ne_bytes())
     }
 
+    /// The bytes as they stand in a packet.
+    #[inline(always)]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        // SAFETY: 16 bytes without padding.
+        unsafe { &*core::ptr::from_ref(self).cast() }
+    }
+
     /// The first four bytes.
     #[inline(always)]
     pub const fn leading(self) -> Be32 {
@@ -133,13 +140,19 @@ impl Be128 {
     #[inline(always)]
     #[must_use]
     pub const fn with_trailing(self, mask: u32, value: u32) -> Self {
-        let shift = |number: u32| (number.to_be().to_le() as u64) << 32;
-        let (mask, value) = (u64::from_le(shift(mask)), u64::from_le(shift(value)));
+        let (mask, value) = (trailing(mask), trailing(value));
         Self {
             first: self.first,
             last: self.last & !mask | value & mask,
         }
     }
+}
+
+/// A number as the last four of eight bytes.
+#[inline(always)]
+const fn trailing(number: u32) -> u64 {
+    let [a, b, c, d] = number.to_be_bytes();
+    u64::from_ne_bytes([0, 0, 0, 0, a, b, c, d])
 }
 
 impl core::ops::BitAnd for Be128 {

@@ -9,13 +9,13 @@ use core::{arch::asm, ptr::NonNull};
 use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use lb_common::{
     abi::{
-        flow::{FlowCounters, FlowEntry, FlowKeyV4, ticks},
+        flow::{FlowCounters, FlowEntry, ticks},
         service::{ServiceId, ServiceRecord, tracking},
     },
-    wire::{Packet, ipv4::Ipv4},
+    wire::Packet,
 };
 
-use crate::{maps, settings};
+use crate::{family::Tables, maps, settings};
 
 /// `BPF_NOEXIST`: insert only.
 const NOEXIST: u64 = 1;
@@ -23,8 +23,8 @@ const NOEXIST: u64 = 1;
 const EXISTS: i32 = -17;
 
 /// A flow of a service.
-pub(crate) struct Flow {
-    key: FlowKeyV4,
+pub(crate) struct Flow<F: Tables> {
+    key: F::FlowKey,
     service: ServiceId,
     /// Whether its entry belongs into the table of services that are always tracked.
     pub(crate) always: bool,
@@ -54,18 +54,12 @@ pub(crate) fn now() -> u64 {
     ticks(unsafe { bpf_ktime_get_coarse_ns() })
 }
 
-impl Flow {
+impl<F: Tables> Flow<F> {
     /// The packet's flow.
     #[inline(always)]
-    pub(crate) fn of(record: &ServiceRecord, packet: &Packet<'_>) -> Self {
+    pub(crate) fn of(record: &ServiceRecord, packet: &Packet<'_, F>) -> Self {
         Self {
-            key: FlowKeyV4::new(
-                packet.ip.source(),
-                packet.ip.destination(),
-                packet.transport.source_port(),
-                packet.transport.destination_port(),
-                packet.ip.proto,
-            ),
+            key: F::flow_key(packet.flow()),
             service: record.service,
             always: settings::always()
                 && (!settings::transition() || record.tracking == tracking::ALWAYS),
@@ -77,13 +71,13 @@ impl Flow {
     pub(crate) fn find(&self) -> Option<Found> {
         let key = &self.key;
         let place = if self.always {
-            match maps::ALWAYS_FLOWS_IPV4.get_ptr_mut(key) {
-                None if settings::transition() => maps::FLOWS_IPV4.get_ptr_mut(key)?,
+            match F::always_flows().get_ptr_mut(key) {
+                None if settings::transition() => F::flows().get_ptr_mut(key)?,
                 place => place?,
             }
         } else {
-            match maps::FLOWS_IPV4.get_ptr_mut(key) {
-                None if settings::always() => maps::ALWAYS_FLOWS_IPV4.get_ptr_mut(key)?,
+            match F::flows().get_ptr_mut(key) {
+                None if settings::always() => F::always_flows().get_ptr_mut(key)?,
                 place => place?,
             }
         };
@@ -120,9 +114,9 @@ impl Flow {
         }
         let key = &self.key;
         let result = if self.always {
-            maps::ALWAYS_FLOWS_IPV4.insert(key, entry, NOEXIST)
+            F::always_flows().insert(key, entry, NOEXIST)
         } else {
-            maps::FLOWS_IPV4.insert(key, entry, NOEXIST)
+            F::flows().insert(key, entry, NOEXIST)
         };
         match result {
             Ok(()) => {

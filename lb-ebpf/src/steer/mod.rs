@@ -12,11 +12,13 @@ use lb_common::{
         service::ServiceRecord,
         slot::LocalBackend,
     },
-    hash::{FlowHash, HashKey},
-    wire::{Packet, ipv4::Ipv4},
+    endian::Be128,
+    family::Hashing,
+    hash::FlowHash,
+    wire::Packet,
 };
 
-use crate::{maps, settings, verdict::Verdict};
+use crate::{family::Tables, maps, settings, verdict::Verdict};
 
 /// The backend that a packet goes to. Whole words: smaller fields would be packed beside each other, and
 /// be unpacked by loads that the verifier refuses.
@@ -26,6 +28,12 @@ pub(crate) struct Chosen {
     /// 0 or 1.
     new_flow: u64,
     entry: NonNull<Backend>,
+}
+
+/// A packet's backend, and the hash that led there.
+pub(crate) struct Steered {
+    pub(crate) backend: Chosen,
+    pub(crate) hash: FlowHash,
 }
 
 impl Chosen {
@@ -62,6 +70,20 @@ impl Chosen {
         }
     }
 
+    /// Bytes that a packet with its outer header may have on the way to it.
+    #[inline(always)]
+    pub(crate) fn mtu(&self) -> u32 {
+        // SAFETY: aligned, inside the value; the daemon writes it as one word.
+        unsafe { (&raw const (*self.entry.as_ptr()).mtu).read_volatile() }
+    }
+
+    /// Source of its outer header.
+    #[inline(always)]
+    pub(crate) fn source(&self) -> Be128 {
+        // SAFETY: aligned, inside the value. Two words, of which the daemon may be writing one.
+        unsafe { (&raw const (*self.entry.as_ptr()).source).read_volatile() }
+    }
+
     #[inline(always)]
     fn state(&self) -> BackendState {
         // SAFETY: aligned, inside the value; the daemon writes it as one word.
@@ -71,8 +93,11 @@ impl Chosen {
 
 /// Chooses the backend of a packet.
 #[inline(always)]
-pub(crate) fn choose(record: &ServiceRecord, packet: &Packet<'_>) -> Result<Chosen, Verdict> {
-    let hash = flow_hash(record.hash_key, packet);
+pub(crate) fn choose<F: Tables>(
+    record: &ServiceRecord,
+    packet: &Packet<'_, F>,
+) -> Result<Steered, Verdict> {
+    let hash = flow_hash(record.hashing(), packet);
     let slot = maps::slot(record.slots_first + hash.slot(record.slots_count))
         .ok_or(DropReason::NoBackend)?;
     let chosen = if !settings::flows() || slot.is_stable() {
@@ -80,19 +105,17 @@ pub(crate) fn choose(record: &ServiceRecord, packet: &Packet<'_>) -> Result<Chos
     } else {
         motion::choose(record, packet, hash, slot)
     };
-    chosen.ok_or(DropReason::NoBackend.into())
+    let backend = chosen.ok_or(DropReason::NoBackend)?;
+    Ok(Steered { backend, hash })
 }
 
 #[inline(always)]
-fn flow_hash(key: HashKey, packet: &Packet<'_>) -> FlowHash {
-    FlowHash::ipv4(
-        key,
-        packet.ip.source(),
-        packet.ip.destination(),
-        packet.transport.source_port(),
-        packet.transport.destination_port(),
-        packet.ip.proto,
-    )
+fn flow_hash<F: Tables>(hashing: Hashing, packet: &Packet<'_, F>) -> FlowHash {
+    let hashing = Hashing {
+        by_source: settings::hash_source() && hashing.by_source,
+        ..hashing
+    };
+    F::hash(hashing, packet.flow())
 }
 
 /// The living backend behind a local index.

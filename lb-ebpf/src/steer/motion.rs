@@ -15,6 +15,7 @@ use lb_common::{
 
 use super::{Chosen, backend, flow_hash, living};
 use crate::{
+    family::Tables,
     flows::{self, Flow, Remembered},
     maps,
 };
@@ -34,9 +35,9 @@ enum Holder {
 /// Options and no results here: the compiler packs a reason into the same bits as a pointer, and the
 /// verifier lets nobody shift pointers.
 #[inline(always)]
-pub(super) fn choose(
+pub(super) fn choose<F: Tables>(
     record: &ServiceRecord,
-    packet: &Packet<'_>,
+    packet: &Packet<'_, F>,
     hash: FlowHash,
     slot: Slot,
 ) -> Option<Chosen> {
@@ -117,11 +118,11 @@ fn holder(record: &ServiceRecord, entry: FlowEntry) -> Holder {
 /// The backend that flows without an entry belong to. While the table is resized it is the owner in
 /// the old one, by the old key.
 #[inline(always)]
-fn owner(record: &ServiceRecord, packet: &Packet<'_>, slot: Slot) -> LocalBackend {
+fn owner<F: Tables>(record: &ServiceRecord, packet: &Packet<'_, F>, slot: Slot) -> LocalBackend {
     if record.old_slots_count == 0 {
         return slot.owner();
     }
-    let hash = flow_hash(record.old_hash_key, packet);
+    let hash = flow_hash(record.old_hashing(), packet);
     maps::slot(record.old_slots_first + hash.slot(record.old_slots_count))
         .unwrap_or(Slot::UNSET)
         .owner()
@@ -138,7 +139,7 @@ fn ramps(current: Chosen, owner: Chosen, hash: FlowHash) -> bool {
 
 /// The flags of the packet's entry, which had `before`.
 #[inline(always)]
-fn entry_flags(packet: &Packet<'_>, before: u8) -> u8 {
+fn entry_flags<F: Tables>(packet: &Packet<'_, F>, before: u8) -> u8 {
     if packet.transport.is_udp() {
         return FlowEntry::ESTABLISHED;
     }

@@ -35,6 +35,7 @@ use crate::{family::Tables, verdict::Verdict};
 
 /// The program: judges one packet.
 #[xdp]
+#[inline(always)]
 fn sluice(context: XdpContext) -> u32 {
     let (Ok(verdict) | Err(verdict)) = judge::<false>(&context);
     verdict.conclude()
@@ -42,6 +43,7 @@ fn sluice(context: XdpContext) -> u32 {
 
 /// The same for interfaces whose frames may lie in several buffers.
 #[xdp(frags)]
+#[inline(always)]
 fn sluice_frags(context: XdpContext) -> u32 {
     let (Ok(verdict) | Err(verdict)) = judge::<true>(&context);
     verdict.conclude()
@@ -49,6 +51,7 @@ fn sluice_frags(context: XdpContext) -> u32 {
 
 /// The same with a log record a packet; takes the other's place while somebody traces.
 #[xdp]
+#[inline(always)]
 fn sluice_traced(context: XdpContext) -> u32 {
     trace::before::<false>(&context);
     let (Ok(verdict) | Err(verdict)) = judge::<false>(&context);
@@ -58,6 +61,7 @@ fn sluice_traced(context: XdpContext) -> u32 {
 
 /// Both.
 #[xdp(frags)]
+#[inline(always)]
 fn sluice_traced_frags(context: XdpContext) -> u32 {
     trace::before::<true>(&context);
     let (Ok(verdict) | Err(verdict)) = judge::<true>(&context);

@@ -35,9 +35,13 @@ pub(crate) fn send<F: Tables>(
     if packet.ip.is_expiring() {
         return Err(DropReason::TtlExpired.into());
     }
-    let Steered { backend, hash } = steered;
+    let Steered {
+        backend,
+        hash,
+        is_new_flow,
+    } = steered;
     let bytes = packet.ip.total_length();
-    let new_flow = backend.is_new_flow() || packet.transport.flags().is_syn();
+    let new_flow = is_new_flow || packet.transport.flags().is_syn();
     // Each mode asks for itself: where it is the only one, the verifier removes the question.
     let verdict = if settings::ipip() && record.forward == forward::IPIP {
         tunnel::ipip(context, &backend, hash, packet)?
@@ -48,6 +52,6 @@ pub(crate) fn send<F: Tables>(
     } else {
         dnat::send(context, &backend, packet)?
     };
-    maps::count_backend(backend.index(), bytes, new_flow);
+    maps::count_backend(backend.entry().index, bytes, new_flow);
     Ok(verdict)
 }

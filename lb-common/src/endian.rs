@@ -133,8 +133,8 @@ impl Be128 {
     #[inline(always)]
     #[must_use]
     pub const fn with_trailing(self, mask: u32, value: u32) -> Self {
-        let shift = |number: u32| (number.to_be().to_le() as u64) << 32;
-        let (mask, value) = (u64::from_le(shift(mask)), u64::from_le(shift(value)));
+        let mask = u64::from_le((mask.to_be().to_le() as u64) << 32);
+        let value = u64::from_le((value.to_be().to_le() as u64) << 32);
         Self {
             first: self.first,
             last: self.last & !mask | value & mask,

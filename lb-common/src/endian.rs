@@ -140,19 +140,12 @@ impl Be128 {
     #[inline(always)]
     #[must_use]
     pub const fn with_trailing(self, mask: u32, value: u32) -> Self {
-        let (mask, value) = (trailing(mask), trailing(value));
+        let (mask, value) = ((mask as u64).to_be(), (value as u64).to_be());
         Self {
             first: self.first,
             last: self.last & !mask | value & mask,
         }
     }
-}
-
-/// A number as the last four of eight bytes.
-#[inline(always)]
-const fn trailing(number: u32) -> u64 {
-    let [a, b, c, d] = number.to_be_bytes();
-    u64::from_ne_bytes([0, 0, 0, 0, a, b, c, d])
 }
 
 impl core::ops::BitAnd for Be128 {
@@ -189,7 +182,8 @@ impl From<core::net::Ipv6Addr> for Be128 {
 impl From<Be128> for core::net::Ipv6Addr {
     fn from(address: Be128) -> Self {
         let (first, last) = address.to_halves();
-        let number = u128::from(u64::from_be_bytes(first)) << 64 | u128::from(u64::from_be_bytes(last));
+        let number =
+            u128::from(u64::from_be_bytes(first)) << 64 | u128::from(u64::from_be_bytes(last));
         Self::from(number)
     }
 }
@@ -225,13 +219,19 @@ mod tests {
         assert_eq!(core::net::Ipv6Addr::from(value), address);
         assert_eq!(value.leading(), Be32::new(0x2001_0db8));
         assert_eq!(Be128::from_leading(Be32::new(7)).leading(), Be32::new(7));
-        assert_eq!(Be128::from_leading(Be32::new(7)).to_halves(), ([0, 0, 0, 7, 0, 0, 0, 0], [0; 8]));
+        assert_eq!(
+            Be128::from_leading(Be32::new(7)).to_halves(),
+            ([0, 0, 0, 7, 0, 0, 0, 0], [0; 8])
+        );
     }
 
     #[test]
     fn trailing_bits_are_replaced_as_numbers() {
         let address: core::net::Ipv6Addr = "fd00::1:2222:3333".parse().unwrap();
         let mixed = Be128::from(address).with_trailing(0x0000_ffff, 0xabcd_ef01);
-        assert_eq!(core::net::Ipv6Addr::from(mixed), "fd00::1:2222:ef01".parse::<core::net::Ipv6Addr>().unwrap());
+        assert_eq!(
+            core::net::Ipv6Addr::from(mixed),
+            "fd00::1:2222:ef01".parse::<core::net::Ipv6Addr>().unwrap()
+        );
     }
 }

@@ -13,11 +13,7 @@ use crate::{
     checksum::Delta,
     endian::{Be16, Be32, Be128},
     hash::{FlowHash, HashKey},
-    wire::{
-        ip::Ip,
-        ipv6::Ipv6,
-        link::EtherType,
-    },
+    wire::{ip::Ip, ipv6::Ipv6, link::EtherType},
 };
 
 /// IPv4.

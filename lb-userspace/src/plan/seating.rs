@@ -333,6 +333,7 @@ impl Seat<'_> {
                 let entry = Entry {
                     next_hop: next_hop.0,
                     state: state.0,
+                    index: self.index.0,
                     ..entry
                 };
                 stages.entry(self.index, entry);
@@ -347,6 +348,7 @@ impl Seat<'_> {
                     address: self.endpoint.address_field(),
                     family: self.endpoint.family(),
                     service: id,
+                    index: self.index.0,
                     ..Entry::default()
                 },
             ),

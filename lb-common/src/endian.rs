@@ -116,6 +116,13 @@ impl Be128 {
         (self.first.to_ne_bytes(), self.last.to_ne_bytes())
     }
 
+    /// The bytes as they stand in a packet.
+    #[inline(always)]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        // SAFETY: 16 bytes without padding.
+        unsafe { &*core::ptr::from_ref(self).cast() }
+    }
+
     /// The first four bytes.
     #[inline(always)]
     pub const fn leading(self) -> Be32 {
@@ -133,8 +140,7 @@ impl Be128 {
     #[inline(always)]
     #[must_use]
     pub const fn with_trailing(self, mask: u32, value: u32) -> Self {
-        let mask = u64::from_le((mask.to_be().to_le() as u64) << 32);
-        let value = u64::from_le((value.to_be().to_le() as u64) << 32);
+        let (mask, value) = ((mask as u64).to_be(), (value as u64).to_be());
         Self {
             first: self.first,
             last: self.last & !mask | value & mask,
@@ -176,7 +182,8 @@ impl From<core::net::Ipv6Addr> for Be128 {
 impl From<Be128> for core::net::Ipv6Addr {
     fn from(address: Be128) -> Self {
         let (first, last) = address.to_halves();
-        let number = u128::from(u64::from_be_bytes(first)) << 64 | u128::from(u64::from_be_bytes(last));
+        let number =
+            u128::from(u64::from_be_bytes(first)) << 64 | u128::from(u64::from_be_bytes(last));
         Self::from(number)
     }
 }
@@ -212,13 +219,19 @@ mod tests {
         assert_eq!(core::net::Ipv6Addr::from(value), address);
         assert_eq!(value.leading(), Be32::new(0x2001_0db8));
         assert_eq!(Be128::from_leading(Be32::new(7)).leading(), Be32::new(7));
-        assert_eq!(Be128::from_leading(Be32::new(7)).to_halves(), ([0, 0, 0, 7, 0, 0, 0, 0], [0; 8]));
+        assert_eq!(
+            Be128::from_leading(Be32::new(7)).to_halves(),
+            ([0, 0, 0, 7, 0, 0, 0, 0], [0; 8])
+        );
     }
 
     #[test]
     fn trailing_bits_are_replaced_as_numbers() {
         let address: core::net::Ipv6Addr = "fd00::1:2222:3333".parse().unwrap();
         let mixed = Be128::from(address).with_trailing(0x0000_ffff, 0xabcd_ef01);
-        assert_eq!(core::net::Ipv6Addr::from(mixed), "fd00::1:2222:ef01".parse::<core::net::Ipv6Addr>().unwrap());
+        assert_eq!(
+            core::net::Ipv6Addr::from(mixed),
+            "fd00::1:2222:ef01".parse::<core::net::Ipv6Addr>().unwrap()
+        );
     }
 }

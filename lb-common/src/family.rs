@@ -13,11 +13,7 @@ use crate::{
     checksum::Delta,
     endian::{Be16, Be32, Be128},
     hash::{FlowHash, HashKey},
-    wire::{
-        ip::Ip,
-        ipv6::Ipv6,
-        link::EtherType,
-    },
+    wire::{ip::Ip, ipv6::Ipv6, link::EtherType},
 };
 
 /// IPv4.
@@ -35,11 +31,11 @@ pub trait Family: Sized {
     /// The header in place in a frame.
     type Header: Ip<Address = Self::Address>;
     /// Key of the service table, and of the reply table.
-    type VipKey;
+    type VipKey: 'static;
     /// Value of the reply table.
     type Reply: Reply<Address = Self::Address> + 'static;
     /// Key of the flow tables.
-    type FlowKey;
+    type FlowKey: 'static;
 
     /// What announces it in a link header.
     const ETHER_TYPE: EtherType;

@@ -432,7 +432,10 @@ impl Stages {
         self.entries.push(Write::ResetCounters { index });
         self.entries.push(Write::Backend {
             index,
-            entry: Box::new(entry),
+            entry: Box::new(Entry {
+                index: index.0,
+                ..entry
+            }),
         });
     }
 

@@ -196,6 +196,7 @@ impl World {
                 self.assert_unused(*index, write);
                 let state = BackendState(self.backends[index.0 as usize].state);
                 assert!(!state.is_in_use(), "{write:?} over an entry in use");
+                assert_eq!(entry.index, index.0, "{write:?}");
                 self.backends[index.0 as usize] = **entry;
             }
             Write::BackendState { index, state } => {

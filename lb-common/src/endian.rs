@@ -116,6 +116,13 @@ impl Be128 {
         (self.first.to_ne_bytes(), self.last.to_ne_bytes())
     }
 
+    /// The bytes as they stand in a packet.
+    #[inline(always)]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        // SAFETY: 16 bytes without padding.
+        unsafe { &*core::ptr::from_ref(self).cast() }
+    }
+
     /// The first four bytes.
     #[inline(always)]
     pub const fn leading(self) -> Be32 {

@@ -35,11 +35,11 @@ pub trait Family: Sized {
     /// The header in place in a frame.
     type Header: Ip<Address = Self::Address>;
     /// Key of the service table, and of the reply table.
-    type VipKey;
+    type VipKey: 'static;
     /// Value of the reply table.
     type Reply: Reply<Address = Self::Address> + 'static;
     /// Key of the flow tables.
-    type FlowKey;
+    type FlowKey: 'static;
 
     /// What announces it in a link header.
     const ETHER_TYPE: EtherType;

@@ -10,6 +10,7 @@
 //! types as plain old data).
 
 #![cfg_attr(not(test), no_std)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 pub mod abi;
 pub mod bench;
@@ -17,4 +18,5 @@ pub mod checksum;
 pub mod endian;
 pub mod family;
 pub mod hash;
+pub mod verifier;
 pub mod wire;

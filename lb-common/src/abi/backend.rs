@@ -35,8 +35,8 @@ pub struct Backend {
     /// Bytes that an IP packet, its outer header included, may have on the way to a tunnel's end; 0: no
     /// tunnel, or not known, and nothing fits.
     pub mtu: u32,
-    /// Zero.
-    pub reserved_b: u32,
+    /// The entry's own index over all services.
+    pub index: u32,
 }
 
 /// Families of addresses: [`Backend::family`].

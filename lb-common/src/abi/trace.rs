@@ -3,7 +3,7 @@
 //! In a map and not on the stack: the verifier then walks through the program once, and not once for
 //! every packet that is traced and once for every one that is not.
 
-use crate::endian::Be16;
+use crate::endian::{Be16, Be128};
 
 /// A value of `TRACE_STATE`.
 #[repr(C)]
@@ -24,9 +24,9 @@ pub struct TraceState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TracedPacket {
     /// Source address; IPv4 as an IPv4-mapped one (RFC 4291, section 2.5.5.2).
-    pub source: [u8; 16],
+    pub source: Be128,
     /// Destination address, likewise.
-    pub destination: [u8; 16],
+    pub destination: Be128,
     /// Source port.
     pub source_port: Be16,
     /// Destination port.

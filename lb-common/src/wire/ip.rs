@@ -4,6 +4,7 @@ use super::{Cursor, Header, packet::Unparsed};
 use crate::checksum::Delta;
 
 /// Where a packet stands among the fragments of its datagram.
+#[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fragment {
     /// Not fragmented.
@@ -14,13 +15,14 @@ pub enum Fragment {
     Later,
 }
 
-/// What follows an IP header and its extensions.
+/// What follows an IP header and its extensions. Whole words: smaller fields would be packed beside each
+/// other, and be unpacked by loads that the verifier refuses.
 #[derive(Clone, Copy, Debug)]
 pub struct Payload {
     /// IANA protocol number.
-    pub protocol: u8,
-    /// Bytes, as the header claims.
-    pub length: u16,
+    pub protocol: u32,
+    /// Bytes, as the header claims; 16 bits.
+    pub length: u32,
     /// The packet's place among the fragments.
     pub fragment: Fragment,
 }

@@ -31,8 +31,8 @@ impl Ip for Ipv4Hdr {
             return Err(Unparsed::Malformed);
         };
         let payload = Payload {
-            protocol: ip.proto,
-            length,
+            protocol: u32::from(ip.proto),
+            length: u32::from(length),
             fragment: fragment(ip),
         };
         Ok((ip, payload))

@@ -2,12 +2,14 @@
 
 use super::{
     Cursor, Header,
+    cursor::Ahead,
     ip::{Fragment, Ip, Payload},
     packet::Unparsed,
 };
 use crate::{
     checksum::Delta,
     endian::{Be16, Be32, Be128},
+    verifier::forget,
 };
 
 /// An IPv6 header as it stands in a packet.
@@ -34,39 +36,29 @@ struct Halves {
     last: [u8; 8],
 }
 
-/// What every extension header begins with; the fragment header's second byte is reserved.
+/// What every extension header begins with.
 #[repr(C)]
 struct Extension {
     next_header: u8,
-    /// Units of 8 bytes, the first not counted.
+    /// Units of 8 bytes, the first not counted; reserved in a fragment header, which has 8 bytes.
     length: u8,
-    data: [u8; 6],
+    /// In a fragment header (RFC 8200, section 4.5): offset in units of 8 bytes (13 bits), 2 reserved, 1:
+    /// more fragments follow.
+    offset: [u8; 2],
+    rest: [u8; 4],
 }
 
 // SAFETY: bytes only.
 unsafe impl Header for Extension {}
 
-/// The fragment header (RFC 8200, section 4.5).
-#[repr(C)]
-struct FragmentHeader {
-    next_header: u8,
-    reserved: u8,
-    /// Offset in units of 8 bytes (13 bits), 2 reserved, 1: more fragments follow.
-    offset: [u8; 2],
-    identification: [u8; 4],
-}
-
-// SAFETY: bytes only.
-unsafe impl Header for FragmentHeader {}
-
 /// Next header: hop-by-hop options.
-const HOP_BY_HOP: u8 = 0;
+const HOP_BY_HOP: u32 = 0;
 /// Next header: routing.
-const ROUTING: u8 = 43;
+const ROUTING: u32 = 43;
 /// Next header: fragment.
-const FRAGMENT: u8 = 44;
+const FRAGMENT: u32 = 44;
 /// Next header: destination options.
-const DESTINATION: u8 = 60;
+const DESTINATION: u32 = 60;
 
 /// Extension headers that are stepped over at most. RFC 8200, section 4.1, has five of these in a packet
 /// that means well.
@@ -107,26 +99,39 @@ impl Ip for Ipv6 {
             return Err(Unparsed::Malformed);
         }
         let mut payload = Payload {
-            protocol: ip.next_header,
-            length: ip.payload_length(),
+            protocol: u32::from(ip.next_header),
+            length: u32::from(ip.payload_length()),
             fragment: Fragment::Whole,
         };
+        let mut ahead = Ahead::default();
         let mut fragmented = false;
         for number in 0..EXTENSIONS {
-            payload = match payload.protocol {
+            let is_fragment = payload.protocol == FRAGMENT && !fragmented;
+            let is_sized = payload.protocol == ROUTING
+                || payload.protocol == DESTINATION
                 // Only as the first, where every router looks at it.
-                HOP_BY_HOP if number == 0 => skip(cursor, payload)?,
-                ROUTING | DESTINATION => skip(cursor, payload)?,
-                FRAGMENT if !fragmented => {
-                    fragmented = true;
-                    unwrap(cursor, payload)?
-                }
-                _ => break,
+                || payload.protocol == HOP_BY_HOP && number == 0;
+            if !is_fragment && !is_sized {
+                break;
+            }
+            let header = cursor.peek::<Extension>(ahead)?;
+            if is_fragment {
+                fragmented = true;
+                payload.fragment = header.fragment();
+            }
+            let length = if is_fragment { 8 } else { header.sized_length() };
+            let Some(left) = payload.length.checked_sub(length) else {
+                return Err(Unparsed::Malformed);
             };
+            let any = header.next_header;
+            ahead = ahead.plus(length, any);
+            payload.length = forget(left, any) & 0xffff;
+            payload.protocol = u32::from(header.next_header);
             if payload.fragment == Fragment::Later {
                 break;
             }
         }
+        cursor.advance(ahead)?;
         Ok((ip, payload))
     }
 
@@ -183,6 +188,28 @@ impl Ip for Ipv6 {
     }
 }
 
+impl Extension {
+    /// Bytes, of any but a fragment header: 8 to 2048.
+    #[inline(always)]
+    const fn sized_length(&self) -> u32 {
+        (self.length as u32 + 1) * 8
+    }
+
+    /// What a fragment header says.
+    #[inline(always)]
+    const fn fragment(&self) -> Fragment {
+        let field = Be16::from_bytes(self.offset).get();
+        if field & OFFSET != 0 {
+            Fragment::Later
+        } else if field & MORE != 0 {
+            Fragment::First
+        } else {
+            // An atomic fragment: a whole packet (RFC 6946).
+            Fragment::Whole
+        }
+    }
+}
+
 impl Halves {
     #[inline(always)]
     const fn get(self) -> Be128 {
@@ -195,52 +222,5 @@ impl Halves {
     }
 }
 
-/// Steps over an extension header.
-#[inline(always)]
-fn skip(cursor: &mut Cursor<'_>, payload: Payload) -> Result<Payload, Unparsed> {
-    let header = cursor.read_sized(extension_length)?;
-    match payload.length.checked_sub(extension_length(header)) {
-        Some(length) => Ok(Payload {
-            protocol: header.next_header,
-            length,
-            ..payload
-        }),
-        None => Err(Unparsed::Malformed),
-    }
-}
-
-/// Bytes of an extension header: 8 to 2048.
-#[inline(always)]
-fn extension_length(header: &Extension) -> u16 {
-    (u16::from(header.length) + 1) * 8
-}
-
-/// Steps over a fragment header and notes what it says.
-#[inline(always)]
-fn unwrap(cursor: &mut Cursor<'_>, payload: Payload) -> Result<Payload, Unparsed> {
-    let header = cursor.read::<FragmentHeader>()?;
-    let Some(length) = payload
-        .length
-        .checked_sub(size_of::<FragmentHeader>() as u16)
-    else {
-        return Err(Unparsed::Malformed);
-    };
-    let offset = Be16::from_bytes(header.offset).get();
-    let fragment = if offset & OFFSET != 0 {
-        Fragment::Later
-    } else if offset & MORE != 0 {
-        Fragment::First
-    } else {
-        // An atomic fragment: a whole packet (RFC 6946).
-        Fragment::Whole
-    };
-    Ok(Payload {
-        protocol: header.next_header,
-        length,
-        fragment,
-    })
-}
-
 const _: () = assert!(size_of::<Ipv6>() == Ipv6::LENGTH as usize);
 const _: () = assert!(size_of::<Extension>() == 8);
-const _: () = assert!(size_of::<FragmentHeader>() == 8);

@@ -69,12 +69,15 @@ pub fn parse<'a, F: Family>(
     accept: Accept,
 ) -> Result<Packet<'a, F>, Unparsed> {
     let (ip, payload) = F::Header::read(&mut cursor)?;
-    let transport_length = match payload.protocol {
-        TCP => Tcp::LENGTH,
-        UDP if accept.udp => Udp::LENGTH,
-        _ => return Err(Unparsed::NotOurs),
+    let is_tcp = payload.protocol == u32::from(TCP);
+    let transport_length = if is_tcp {
+        Tcp::LENGTH
+    } else if accept.udp && payload.protocol == u32::from(UDP) {
+        Udp::LENGTH
+    } else {
+        return Err(Unparsed::NotOurs);
     };
-    let too_short = payload.length < transport_length;
+    let too_short = payload.length < u32::from(transport_length);
     match payload.fragment {
         Fragment::Later => return Err(Unparsed::NotOurs),
         Fragment::First if too_short => return Err(Unparsed::NotOurs),
@@ -83,18 +86,18 @@ pub fn parse<'a, F: Family>(
     // The claimed length, not the frame's: short frames are padded behind it.
     let whole = match accept.frame_length {
         Some(length) => link.length() + ip.total_length() <= length,
-        None => cursor.has(payload.length),
+        None => cursor.has(payload.length as u16),
     };
     if too_short || !whole {
         return Err(Unparsed::Malformed);
     }
-    let transport = if payload.protocol == TCP {
+    let transport = if is_tcp {
         Transport::from(cursor.read::<Tcp>()?)
     } else {
         let udp = cursor.read::<Udp>()?;
         let length = udp.length();
         if length < Udp::LENGTH
-            || (payload.fragment == Fragment::Whole && length > payload.length)
+            || (payload.fragment == Fragment::Whole && u32::from(length) > payload.length)
         {
             return Err(Unparsed::Malformed);
         }

@@ -3,18 +3,15 @@
 //! by the kernel, that works also where the VIP is an address of this host.
 
 use aya_ebpf::{helpers::generated::bpf_xdp_load_bytes, programs::XdpContext};
-use lb_common::{
-    abi::punt::{PUNT_MAX, Punt},
-    wire::ethernet::Ethernet,
-};
+use lb_common::abi::punt::{PUNT_MAX, Punt};
 
 use crate::{maps, settings, verdict::Verdict};
 
-/// Hands the rewritten packet, `length` bytes from its IP header on, to the daemon. With nobody
+/// Hands the rewritten packet, `length` bytes behind its link header, to the daemon. With nobody
 /// reading, or a packet too long, the kernel gets it.
 #[inline(always)]
-pub(super) fn send(context: &XdpContext, length: u16) -> Verdict {
-    let last = opaque(u32::from(length).wrapping_sub(1));
+pub(super) fn send(context: &XdpContext, link: u32, length: u32) -> Verdict {
+    let last = opaque(length.wrapping_sub(1));
     if last >= PUNT_MAX as u32 {
         return Verdict::Pass;
     }
@@ -28,7 +25,7 @@ pub(super) fn send(context: &XdpContext, length: u16) -> Verdict {
     let copied = unsafe {
         bpf_xdp_load_bytes(
             context.ctx,
-            Ethernet::LENGTH as u32,
+            link,
             entry.as_mut_ptr().cast(),
             last + 1,
         )

@@ -344,7 +344,8 @@ impl Seat<'_> {
                     state: state.0,
                     generation,
                     port: self.endpoint.port_word(),
-                    address: self.endpoint.address_words(),
+                    address: self.endpoint.address_field(),
+                    family: self.endpoint.family(),
                     service: id,
                     ..Entry::default()
                 },

@@ -14,7 +14,7 @@ use crate::{
 /// The largest `slots`, so the largest `table_size` too: 256 MiB of table.
 pub(super) const MAX_SLOTS: u32 = 1 << 26;
 
-/// The largest `flows_ipv4` and `flows_ipv6`: 1.5 and 2 GiB of table.
+/// The largest `flows_ipv4` and `flows_ipv6`: 1.4 and 1.8 GiB of table.
 const MAX_FLOWS: u32 = 1 << 24;
 
 /// `[limits]`, each with where it stands.

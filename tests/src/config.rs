@@ -1,14 +1,14 @@
 //! The daemon's configuration file, composed: what tests and the playground change between runs.
 
-use std::{fmt::Display, path::PathBuf, time::Duration};
+use std::{fmt::Display, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use serde::{Serialize, Serializer};
 
 use crate::{
-    mode::{Forward, XdpMode},
+    mode::{Family, Forward, XdpMode},
     sweep,
-    topology::{Topology, VIP},
+    topology::{Topology, VIP, VIP6},
 };
 
 /// A whole file. Keys as in the daemon's documentation.
@@ -33,6 +33,10 @@ pub struct DaemonSection {
     pub state_dir: PathBuf,
     pub on_stop: OnStop,
     pub seed: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel_source_ipv4: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel_source_ipv6: Option<String>,
 }
 
 /// `[limits]`; `None`: the daemon's default.
@@ -47,6 +51,8 @@ pub struct Limits {
     pub slots: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flows_ipv4: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flows_ipv6: Option<u32>,
 }
 
 /// `daemon.on_stop`.
@@ -65,6 +71,8 @@ pub enum OnStop {
 pub struct Interface {
     pub name: String,
     pub xdp: &'static str,
+    #[serde(skip_serializing_if = "is_off")]
+    pub vlan: bool,
 }
 
 /// `[[service]]`.
@@ -76,6 +84,10 @@ pub struct Service {
     pub forward: &'static str,
     pub scheduler: &'static str,
     pub table_size: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gue_port: Option<u16>,
     #[serde(flatten)]
     pub connections: Connections,
     pub health: Vec<Health>,
@@ -146,7 +158,7 @@ impl Config {
                 .map(|one| match topology.forward {
                     Forward::Dnat => Backend::new(&one.name, one.address),
                     // The packet stays as it is, its port too.
-                    Forward::Dsr => Backend::new(&one.name, one.address.ip()),
+                    _ => Backend::new(&one.name, one.address.ip()),
                 })
                 .collect(),
             ..Service::new("web", &format!("tcp://{VIP}"))
@@ -164,6 +176,8 @@ impl Config {
                 state_dir: PathBuf::from("/var/lib/sluice").join(instance),
                 on_stop: OnStop::Detach,
                 seed: "playground".to_owned(),
+                tunnel_source_ipv4: None,
+                tunnel_source_ipv6: None,
             },
             limits: Limits::default(),
             interfaces: interfaces.iter().map(|name| Interface::new(name)).collect(),
@@ -180,14 +194,27 @@ impl Config {
         }
     }
 
-    /// The service `web` once more, as `udp` for UDP. Its health is that of the TCP port.
+    /// The service `web` once more, as `web6` by IPv6, from client to backend.
+    pub fn add_ipv6(&mut self) {
+        let mut service = self.web().clone();
+        service.name = "web6".to_owned();
+        service.listen = vec![format!("tcp://{VIP6}")];
+        service.reach_by(Family::Ipv6);
+        self.services.push(service);
+    }
+
+    /// The service `web` once more, as `udp` for UDP, and `web6` as `udp6`. Their health is that of
+    /// the TCP port.
     pub fn add_udp(&mut self) {
-        let udp = Service {
-            name: "udp".to_owned(),
-            listen: vec![format!("udp://{VIP}")],
-            ..self.web().clone()
-        };
-        self.services.push(udp);
+        let mut services = self.services.clone();
+        services.retain(|service| service.name.starts_with("web"));
+        for service in &mut services {
+            service.name = service.name.replace("web", "udp");
+            for listener in &mut service.listen {
+                *listener = listener.replace("tcp://", "udp://");
+            }
+        }
+        self.services.extend(services);
     }
 
     /// The file's text.
@@ -215,9 +242,26 @@ impl Service {
             forward: Forward::Dnat.word(),
             scheduler: "maglev",
             table_size: 16_381,
+            hash: None,
+            gue_port: None,
             connections: Connections::default(),
             health: Vec::new(),
             backends: Vec::new(),
+        }
+    }
+
+    /// Packets go to the backends' addresses of `family`, whatever the listeners' is.
+    ///
+    /// # Panics
+    /// Where a backend's address is none.
+    pub fn reach_by(&mut self, family: Family) {
+        for backend in &mut self.backends {
+            let text = &backend.address;
+            backend.address = match (text.parse::<SocketAddr>(), text.parse()) {
+                (Ok(at), _) => SocketAddr::new(family.at(at.ip()), at.port()).to_string(),
+                (_, Ok(address)) => family.at(address).to_string(),
+                _ => panic!("{text} is not an address"),
+            };
         }
     }
 }
@@ -228,6 +272,7 @@ impl Interface {
         Self {
             name: name.to_owned(),
             xdp: XdpMode::Native.word(),
+            vlan: false,
         }
     }
 }
@@ -277,6 +322,15 @@ impl Backend {
             weight: 1,
         }
     }
+}
+
+/// Off is the default, which is not written.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde asks for"
+)]
+fn is_off(switch: &bool) -> bool {
+    !switch
 }
 
 /// Durations are strings in the file.

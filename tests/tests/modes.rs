@@ -13,7 +13,7 @@ use testbed::{
     config::Config,
     daemon::Daemon,
     echo::{EchoServer, echo},
-    mode::{Forward, XdpMode},
+    mode::{Family, Forward, XdpMode},
     process::Process,
     programs,
     site::Site,
@@ -108,10 +108,7 @@ fn a_large_transfer_arrives(forward: Forward, xdp: XdpMode) -> Result<()> {
         .backends
         .iter()
         .map(|backend| {
-            let address = match forward {
-                Forward::Dnat => SocketAddr::new(backend.address.ip(), ECHO),
-                Forward::Dsr => vip,
-            };
+            let address = backend.receives_at(Family::Ipv4, ECHO);
             EchoServer::start(&backend.host, address)
         })
         .collect::<Result<_>>()?;

@@ -4,6 +4,7 @@ use network_types::ip::Ipv4Hdr;
 
 use super::{
     Cursor,
+    cursor::Ahead,
     ip::{Fragment, Ip, Payload},
     packet::Unparsed,
 };
@@ -12,6 +13,8 @@ use crate::{
     endian::{Be16, Be32},
 };
 
+/// Version 4 and a header of 5 words.
+const NO_OPTIONS: u8 = 0x45;
 /// More fragments follow.
 const MORE_FRAGMENTS: u16 = 0x2000;
 /// Offset of the fragment, in units of 8 bytes.
@@ -25,14 +28,25 @@ impl Ip for Ipv4Hdr {
 
     #[inline(always)]
     fn read<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a mut Self, Payload), Unparsed> {
-        let ip = cursor.read_sized(header_length)?;
-        let total = Be16::from_bytes(ip.tot_len).get();
-        let Some(length) = total.checked_sub(header_length(ip)) else {
+        let ip = cursor.read::<Self>()?;
+        let total = u32::from(Be16::from_bytes(ip.tot_len).get());
+        // Without options, as nearly all are, what follows stands where the compiler knows it.
+        let header = if ip.vihl == NO_OPTIONS {
+            20
+        } else {
+            let length = header_length(ip);
+            let Some(options) = length.checked_sub(20) else {
+                return Err(Unparsed::Malformed);
+            };
+            cursor.advance(Ahead::default().plus(options, ip.vihl))?;
+            length
+        };
+        let Some(length) = total.checked_sub(header) else {
             return Err(Unparsed::Malformed);
         };
         let payload = Payload {
             protocol: u32::from(ip.proto),
-            length: u32::from(length),
+            length,
             fragment: fragment(ip),
         };
         Ok((ip, payload))
@@ -96,10 +110,10 @@ impl Ip for Ipv4Hdr {
 
 /// Bytes of the header with its options; 0 for an impossible version or length.
 #[inline(always)]
-fn header_length(ip: &Ipv4Hdr) -> u16 {
+fn header_length(ip: &Ipv4Hdr) -> u32 {
     // Version 4, and a length of 5 to 15 words of 4 bytes.
     match ip.vihl {
-        vihl @ 0x45..=0x4f => u16::from(vihl & 0x0f) * 4,
+        vihl @ 0x45..=0x4f => u32::from(vihl & 0x0f) * 4,
         _ => 0,
     }
 }

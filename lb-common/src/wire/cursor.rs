@@ -32,6 +32,12 @@ impl Ahead {
     /// The farthest; all bits of a mask.
     pub const MOST: u32 = 0x3fff;
 
+    /// So many bytes, modulo [`Self::MOST`] and one.
+    #[inline(always)]
+    pub const fn by(bytes: u32) -> Self {
+        Self(bytes & Self::MOST)
+    }
+
     /// So much farther, modulo [`Self::MOST`] and one; `any` is for [`forget`].
     #[inline(always)]
     #[must_use]

@@ -13,8 +13,6 @@ use crate::{
     endian::{Be16, Be32},
 };
 
-/// Version 4 and a header of 5 words.
-const NO_OPTIONS: u8 = 0x45;
 /// More fragments follow.
 const MORE_FRAGMENTS: u16 = 0x2000;
 /// Offset of the fragment, in units of 8 bytes.
@@ -30,17 +28,15 @@ impl Ip for Ipv4Hdr {
     fn read<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a mut Self, Payload), Unparsed> {
         let ip = cursor.read::<Self>()?;
         let total = u32::from(Be16::from_bytes(ip.tot_len).get());
-        // Without options, as nearly all are, what follows stands where the compiler knows it.
-        let header = if ip.vihl == NO_OPTIONS {
-            20
-        } else {
-            let length = header_length(ip);
-            let Some(options) = length.checked_sub(20) else {
-                return Err(Unparsed::Malformed);
-            };
-            cursor.advance(Ahead::default().plus(options, ip.vihl))?;
-            length
+        // Version 4, and a length of 5 to 15 words of 4 bytes.
+        let header = u32::from(ip.vihl) << 2 & 0x3c;
+        let Some(options) = header.checked_sub(20) else {
+            return Err(Unparsed::Malformed);
         };
+        if ip.vihl >> 4 != 4 {
+            return Err(Unparsed::Malformed);
+        }
+        cursor.advance(Ahead::by(options))?;
         let Some(length) = total.checked_sub(header) else {
             return Err(Unparsed::Malformed);
         };
@@ -105,16 +101,6 @@ impl Ip for Ipv4Hdr {
             .replace16(before, after)
             .apply(Be16::from_bytes(self.check))
             .to_bytes();
-    }
-}
-
-/// Bytes of the header with its options; 0 for an impossible version or length.
-#[inline(always)]
-fn header_length(ip: &Ipv4Hdr) -> u32 {
-    // Version 4, and a length of 5 to 15 words of 4 bytes.
-    match ip.vihl {
-        vihl @ 0x45..=0x4f => u32::from(vihl & 0x0f) * 4,
-        _ => 0,
     }
 }
 

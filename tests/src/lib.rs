@@ -19,6 +19,7 @@ pub mod http;
 pub mod icmp;
 pub mod load;
 pub mod mode;
+pub mod model;
 pub mod netlink;
 pub mod netns;
 pub mod ordinary;

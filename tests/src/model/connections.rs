@@ -200,11 +200,11 @@ impl Situation {
         let tuple = packet.tuple();
         let kind = Kind::of(packet);
         let of = &world.services[service];
-        let hash = steer::flow_hash(of, &of.table, &tuple);
+        let hash = steer::flow_hash(&of.table, &tuple);
         let slot = steer::slot(&of.table, hash);
         let owner = match &of.old {
             None => slot.owner(),
-            Some(old) => steer::slot(old, steer::flow_hash(of, old, &tuple)).owner(),
+            Some(old) => steer::slot(old, steer::flow_hash(old, &tuple)).owner(),
         };
         let always = of.always_tracked && world.features.always;
         let own_table = if always {

@@ -4,7 +4,7 @@ use super::{
     connections,
     parse::Packet,
     verdict::{Counts, Reason, Verdict, drop},
-    world::{FlowTuple, HashOver, Hashed, Service, Slot, Table, World, cut},
+    world::{FlowTuple, HashOver, Hashed, Slot, Table, World, cut},
 };
 
 /// A flow's hash, in its two halves.
@@ -39,7 +39,7 @@ pub fn choose(
 ) -> Result<Choice, Verdict> {
     let tuple = packet.tuple();
     let of = &world.services[service];
-    let hash = flow_hash(of, &of.table, &tuple);
+    let hash = flow_hash(&of.table, &tuple);
     let slot = slot(&of.table, hash);
     // A program that is not told to look takes every slot as one at rest.
     let looks = world.features.transition || world.features.always;
@@ -55,9 +55,9 @@ pub fn choose(
     })
 }
 
-/// The flow hash by a table's key.
-pub fn flow_hash(service: &Service, table: &Table, tuple: &FlowTuple) -> FlowHash {
-    let hashed = match service.hash {
+/// The flow hash of a table.
+pub fn flow_hash(table: &Table, tuple: &FlowTuple) -> FlowHash {
+    let hashed = match table.over {
         HashOver::FiveTuple => Hashed::Flow(*tuple),
         HashOver::Source {
             prefix_ipv4,

@@ -83,8 +83,6 @@ pub struct Service {
     pub forward: Forward,
     /// Whether every flow gets an entry.
     pub always_tracked: bool,
-    /// What the flow hash is over.
-    pub hash: HashOver,
     /// The table in force.
     pub table: Table,
     /// The one being left, while the table changes its size or its seed.
@@ -128,6 +126,8 @@ pub enum HashOver {
 pub struct Table {
     /// The slots.
     pub slots: Vec<Slot>,
+    /// What the flow hash is over.
+    pub over: HashOver,
     /// The 64-bit flow hash with the table's key. How it mixes bits is the one thing that the model
     /// does not know.
     pub hash: Arc<dyn Fn(&Hashed) -> u64 + Send + Sync>,
@@ -294,8 +294,13 @@ impl Slot {
 
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { slots, hash: _ } = self;
-        f.debug_struct("Table").field("slots", slots).finish()
+        let Self {
+            slots,
+            over,
+            hash: _,
+        } = self;
+        let mut table = f.debug_struct("Table");
+        table.field("slots", slots).field("over", over).finish()
     }
 }
 

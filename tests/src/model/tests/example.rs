@@ -82,7 +82,6 @@ pub(super) fn service(forward: Forward, is_ipv4: bool) -> Service {
     Service {
         forward,
         always_tracked: false,
-        hash: HashOver::FiveTuple,
         table: table(1, 1),
         old: None,
         backends: (1..=3).map(|number| backend(number, is_ipv4)).collect(),
@@ -92,6 +91,7 @@ pub(super) fn service(forward: Forward, is_ipv4: bool) -> Service {
 pub(super) fn table(current: u16, previous: u16) -> Table {
     Table {
         slots: vec![Slot { current, previous }],
+        over: HashOver::FiveTuple,
         hash: Arc::new(|_: &Hashed| HASH),
     }
 }

@@ -137,7 +137,7 @@ fn the_hash_is_over_the_flow_or_the_cut_source() {
         (prefixes(0, 128), CLIENT6, VIP6, Some("fd77:1::10")),
         (prefixes(32, 17), CLIENT6, VIP6, Some("fd77::")),
     ] {
-        world.services[0].hash = hash;
+        world.services[0].table.over = hash;
         from_client(&mut world, &tcp(from, to, flag::ACK).frame());
         let hashed = seen.lock().unwrap().pop().unwrap();
         match (hashed, cut) {

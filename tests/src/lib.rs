@@ -11,6 +11,7 @@ pub mod config;
 pub mod costs;
 pub mod counts;
 pub mod daemon;
+pub mod differential;
 pub mod echo;
 pub mod ethtool;
 pub mod held;

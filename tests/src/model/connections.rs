@@ -11,7 +11,7 @@ use super::{
     steer::{self, FlowHash},
     transport::protocol,
     verdict::{Counts, FlowCount},
-    world::{FlowTuple, Service, Slot, World},
+    world::{FlowTuple, Service, World},
 };
 
 /// What a packet is to its connection.
@@ -69,12 +69,12 @@ pub(super) fn choose(
         inserted: false,
         refused: false,
     };
-    let backend = match situation.held {
-        Held::Entry(which, entry) => known(world, service, &situation, which, entry),
+    let decision = match situation.held {
+        Held::Entry(which, entry) => (known(world, service, &situation, which, entry), false),
         Held::Nothing | Held::Stale(_) => unknown(world, service, &situation, &mut count),
     };
     counts.flow = Some(count);
-    (backend, count.inserted)
+    decision
 }
 
 /// A flow that is remembered.
@@ -129,7 +129,7 @@ fn unknown(
     service: usize,
     situation: &Situation,
     count: &mut FlowCount,
-) -> Option<u16> {
+) -> (Option<u16>, bool) {
     let Situation {
         kind,
         current,
@@ -137,19 +137,18 @@ fn unknown(
         waits_at,
         ..
     } = *situation;
-    if kind == Kind::Syn {
-        let chosen = current?;
-        if waits_at.is_some() {
-            return waits_at;
-        }
-        return remember(world, service, situation, chosen, count);
-    }
-    match owner {
-        Some(owner) => remember(world, service, situation, owner, count),
+    let chosen = match (kind, owner) {
+        (Kind::Syn, _) if current.is_some() && waits_at.is_some() => return (waits_at, false),
+        (Kind::Syn, _) => current,
+        (_, Some(owner)) => Some(owner),
         // Nobody answers for it any more. A TCP connection is broken anyhow, and its next SYN begins
         // anew; a UDP flow begins here.
-        None if kind == Kind::Datagram => remember(world, service, situation, current?, count),
-        None => current,
+        (Kind::Datagram, None) => current,
+        (_, None) => return (current, false),
+    };
+    match chosen {
+        Some(chosen) => remember(world, service, situation, chosen, count),
+        None => (None, false),
     }
 }
 
@@ -161,7 +160,7 @@ fn remember(
     situation: &Situation,
     chosen: u16,
     count: &mut FlowCount,
-) -> Option<u16> {
+) -> (Option<u16>, bool) {
     let Situation {
         tuple,
         kind,
@@ -172,26 +171,21 @@ fn remember(
         ..
     } = *situation;
     if !remembers {
-        return Some(chosen);
+        return (Some(chosen), false);
     }
     let entry = new_entry(&world.services[service], chosen, kind, world.tick);
-    let made = match held {
-        // A place that is taken is used again, at no cost.
-        Held::Stale(which) => {
-            world.flows.replace(which, tuple, entry);
-            true
-        }
-        _ => {
-            let syn = kind == Kind::Syn;
-            world.flows.insert(own_table, tuple, entry, syn)
-        }
-    };
-    count.inserted = made;
-    count.refused = !made;
-    if made {
-        Some(chosen)
+    if let Held::Stale(which) = held {
+        // A place that is taken is used again: no budget is spent, and no entry counted as made.
+        world.flows.replace(which, tuple, entry);
+        return (Some(chosen), true);
+    }
+    let syn = kind == Kind::Syn;
+    count.inserted = world.flows.insert(own_table, tuple, entry, syn);
+    count.refused = !count.inserted;
+    if count.inserted {
+        (Some(chosen), true)
     } else {
-        owner.or(Some(chosen))
+        (owner.or(Some(chosen)), false)
     }
 }
 
@@ -221,20 +215,18 @@ impl Situation {
             // In a tracked slot a flow without an entry goes where it belongs.
             remembers: always || of.old.is_some() || !slot.is_tracked(),
             own_table,
-            waits_at: slow_start(of, slot, hash),
+            waits_at: slow_start(of, slot.current, owner, hash),
         }
     }
 }
 
-/// The owner of a slot in transition takes the new flows that its own backend does not admit yet.
-fn slow_start(service: &Service, slot: Slot, hash: FlowHash) -> Option<u16> {
-    if slot.is_at_rest() || slot.is_tracked() || service.old.is_some() {
-        return None;
-    }
-    let current = service.backend(slot.current)?;
-    let owner = service.backend(slot.owner())?;
-    let admitted = hash.secondary >> 16 <= u32::from(current.admit);
-    (!admitted && owner.takes_new_flows()).then(|| slot.owner())
+/// The owner takes the new flows that the slot's own backend does not admit yet; unless it takes none
+/// either.
+fn slow_start(service: &Service, current: u16, owner: u16, hash: FlowHash) -> Option<u16> {
+    let starting = service.backend(current)?;
+    let takes = service.backend(owner)?.takes_new_flows();
+    let admitted = hash.secondary >> 16 <= u32::from(starting.admit);
+    (takes && owner != current && !admitted).then_some(owner)
 }
 
 /// The flow's entry: first where the service's own flows are, then where those of its earlier mode may
@@ -257,6 +249,7 @@ fn held(world: &World, service: &Service, own: Which, tuple: &FlowTuple) -> Held
         };
         let holds = service
             .backend(entry.backend)
+            .filter(|backend| backend.in_use)
             .is_none_or(|backend| backend.generation == entry.generation);
         return if holds {
             Held::Entry(which, *entry)

@@ -41,9 +41,10 @@ pub fn choose(
     let of = &world.services[service];
     let hash = flow_hash(&of.table, &tuple);
     let slot = slot(&of.table, hash);
-    // A program that is not told to look takes every slot as one at rest.
+    // A program that is not told to look takes every slot as one at rest. (While a table takes another's
+    // place, its slots are tracked, so that every packet looks.)
     let looks = world.features.transition || world.features.always;
-    let (backend, remembered) = if looks && (!slot.is_at_rest() || of.old.is_some()) {
+    let (backend, remembered) = if looks && !slot.is_at_rest() {
         connections::choose(world, service, packet, counts)
     } else {
         (of.living(slot.current), false)

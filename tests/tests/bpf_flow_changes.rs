@@ -3,9 +3,13 @@
 
 use anyhow::{Context as _, Result};
 use lb_common::{
-    abi::{backend::BackendState, flow::FlowEntry, settings::feature, slot::Slot},
+    abi::{
+        backend::BackendState, flow::FlowEntry, service::ServiceRecord, settings::feature,
+        slot::Slot,
+    },
     hash::{FlowHash, HashKey},
 };
+use lb_userspace::plan::FlowKey;
 use testbed::packets::{
     ALIVE, Counts, DEAD, DRAINING, Entry,
     Kind::{self, Ack, Datagram, Syn},
@@ -51,7 +55,11 @@ fn resized(name: &'static str, old: Slot, packet: Kind, to: u16, after: Option<E
 }
 
 fn hash(key: HashKey, row: &Row) -> FlowHash {
-    row.key().hash(key)
+    let record = ServiceRecord {
+        hash_key: key,
+        ..ServiceRecord::default()
+    };
+    FlowKey::V4(row.key()).hash(record.hashing())
 }
 
 #[test]

@@ -405,6 +405,7 @@ fn the_table_of_always_tracked_services_is_large_only_where_there_are_some() -> 
         backends: 64,
         slots: 1 << 10,
         flows_ipv4: CAPACITY,
+        flows_ipv6: CAPACITY,
     };
     let name = sweep::unique_name();
     let open = |features| -> Result<Dataplane> {

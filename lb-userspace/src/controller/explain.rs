@@ -29,7 +29,7 @@ use crate::{
     explain::{Candidate, Choice, Facts, Frame, Held, Packet},
     model::{Protocol, Service},
     plan::{
-        Range, SlotIndex,
+        FlowKey, Range, SlotIndex,
         motion::{self, State},
     },
 };
@@ -149,12 +149,13 @@ impl Controller {
             protocol,
         );
         let settings = *self.dataplane.settings();
-        let hash = key.hash(record.hash_key);
+        let flow = FlowKey::V4(key);
+        let hash = flow.hash(record.hashing());
         let number = hash.slot(record.slots_count);
         let slot = self.slot(record.slots_first, number);
         let resizing = record.old_slots_count != 0;
         let old = resizing.then(|| {
-            let number = key.hash(record.old_hash_key).slot(record.old_slots_count);
+            let number = flow.hash(record.old_hashing()).slot(record.old_slots_count);
             (number, self.slot(record.old_slots_first, number))
         });
         let entry = self.remembered_entry(&settings, &record, &key)?;
@@ -383,7 +384,11 @@ mod tests {
 
     #[test]
     fn a_backend_is_as_its_state_says() {
-        let hash = FlowKeyV4::default().hash(HashKey { k0: 1, k1: 2 });
+        let record = ServiceRecord {
+            hash_key: HashKey { k0: 1, k1: 2 },
+            ..ServiceRecord::default()
+        };
+        let hash = FlowKey::V4(FlowKeyV4::default()).hash(record.hashing());
         let of = |state| {
             let entry = Entry {
                 state,

@@ -254,6 +254,7 @@ impl Source {
         let named = |name: &String| Interface {
             name: name.clone(),
             xdp: mode,
+            vlan: false,
         };
         let mut loaded = match &self.path {
             Some(path) => config::load(path)?,

@@ -57,11 +57,13 @@ impl Frame {
                     0 => destination.port(),
                     port => port,
                 };
-                let [address, ..] = backend.address;
-                bytes.get(ADDRESS) == Some(&Ipv4Addr::from(address).octets())
+                let address = Ipv4Addr::from(backend.address.leading());
+                bytes.get(ADDRESS) == Some(&address.octets())
                     && bytes.get(PORT) == Some(&port.to_be_bytes())
             }
-            Forward::Dsr => bytes.get(..6) == Some(&NextHop(backend.next_hop).mac_bytes()),
+            Forward::Dsr | Forward::Ipip | Forward::Gue { .. } => {
+                bytes.get(..6) == Some(&NextHop(backend.next_hop).mac_bytes())
+            }
         }
     }
 }
@@ -69,8 +71,9 @@ impl Frame {
 #[cfg(test)]
 mod tests {
     use lb_common::{
-        endian::Be16,
-        wire::{Accept, Cursor, ipv4::Ipv4, parse},
+        endian::{Be16, Be128},
+        family::V4,
+        wire::{Accept, Cursor, Ip, Link, parse},
     };
 
     use super::*;
@@ -87,7 +90,13 @@ mod tests {
         let (source, destination) = ends();
         for packet in [Packet::Syn, Packet::Segment, Packet::Datagram] {
             let Frame(mut bytes) = Frame::of(packet, source, destination);
-            let parsed = parse(Cursor::new(&mut bytes), Accept { udp: true });
+            let mut cursor = Cursor::new(&mut bytes);
+            let link = Link::read(&mut cursor, false).unwrap();
+            let accept = Accept {
+                udp: true,
+                frame_length: None,
+            };
+            let parsed = parse::<V4>(cursor, link, accept);
             let parsed = parsed.ok().unwrap_or_else(|| panic!("{packet:?}"));
             assert_eq!(Ipv4Addr::from(parsed.ip.source()), *source.ip());
             assert_eq!(Ipv4Addr::from(parsed.ip.destination()), *destination.ip());
@@ -102,7 +111,7 @@ mod tests {
     fn a_frame_names_its_recipient() {
         let (source, destination) = ends();
         let mut backend = Backend {
-            address: [Ipv4Addr::new(10, 0, 1, 11).into(); 4],
+            address: Be128::from_leading(Ipv4Addr::new(10, 0, 1, 11).into()),
             port: Be16::new(8080),
             next_hop: NextHop::new([2, 0, 0, 0, 0, 7], 1).0,
             ..Backend::default()

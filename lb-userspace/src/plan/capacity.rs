@@ -25,6 +25,8 @@ pub struct Capacity {
     pub slots: u32,
     /// `FLOWS_IPV4`, and `ALWAYS_FLOWS_IPV4` where a service is always tracked.
     pub flows_ipv4: u32,
+    /// `FLOWS_IPV6`, and `ALWAYS_FLOWS_IPV6`, where some service listens on IPv6.
+    pub flows_ipv6: u32,
 }
 
 impl From<&Limits> for Capacity {
@@ -34,6 +36,7 @@ impl From<&Limits> for Capacity {
             backends,
             slots,
             flows_ipv4,
+            flows_ipv6,
         } = *limits;
         Self {
             services,
@@ -43,6 +46,7 @@ impl From<&Limits> for Capacity {
             backends,
             slots,
             flows_ipv4,
+            flows_ipv6,
         }
     }
 }

@@ -306,6 +306,8 @@ fn new_record(service: &Service, id: ServiceId, place: Place, backends: Range) -
         forward: match service.forward {
             Forward::Dnat => forward::DNAT,
             Forward::Dsr => forward::DSR,
+            Forward::Ipip => forward::IPIP,
+            Forward::Gue { .. } => forward::GUE,
         },
         tracking: match service.connections.tracking {
             Tracking::Transition => tracking::TRANSITION,

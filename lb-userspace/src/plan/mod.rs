@@ -24,6 +24,7 @@ pub mod endpoint;
 pub mod errors;
 pub mod image;
 pub mod index;
+pub mod keys;
 pub mod maglev;
 pub mod motion;
 pub mod naming;
@@ -55,6 +56,7 @@ pub use self::{
     errors::{Limit, PlanError},
     image::{Held, Image},
     index::{BackendIndex, Range, RecordIndex, SlotIndex},
+    keys::FlowKey,
     progress::{Progress, ServiceProgress},
     reconcile::reconcile,
     seed::{Seed, TableKey},

@@ -71,7 +71,7 @@ impl Wanted {
 fn reply_keys(service: &Service, endpoint: Endpoint) -> impl Iterator<Item = VipKeyV4> {
     let listeners = match service.forward {
         Forward::Dnat => service.listeners.as_slice(),
-        Forward::Dsr => &[],
+        Forward::Dsr | Forward::Ipip | Forward::Gue { .. } => &[],
     };
     listeners.iter().filter_map(move |listener| {
         let port = endpoint.port.unwrap_or(listener.address.port());

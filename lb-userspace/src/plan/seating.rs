@@ -333,6 +333,7 @@ impl Seat<'_> {
                 let entry = Entry {
                     next_hop: next_hop.0,
                     state: state.0,
+                    index: self.index.0,
                     ..entry
                 };
                 stages.entry(self.index, entry);
@@ -344,8 +345,10 @@ impl Seat<'_> {
                     state: state.0,
                     generation,
                     port: self.endpoint.port_word(),
-                    address: self.endpoint.address_words(),
+                    address: self.endpoint.address_field(),
+                    family: self.endpoint.family(),
                     service: id,
+                    index: self.index.0,
                     ..Entry::default()
                 },
             ),

@@ -24,6 +24,8 @@ fn features(model: &Model) -> u32 {
         match service.forward {
             Forward::Dnat => features |= feature::DNAT,
             Forward::Dsr => features |= feature::DSR,
+            Forward::Ipip => features |= feature::IPIP,
+            Forward::Gue { .. } => features |= feature::GUE,
         }
         match service.connections.tracking {
             Tracking::Transition => features |= feature::TRANSITION,

@@ -7,7 +7,7 @@ use lb_common::abi::{
     slot::LocalBackend,
 };
 
-use crate::plan::{Image, Range};
+use crate::plan::{FlowKey, Image, Range};
 
 /// Entries whose flow has sent nothing but SYNs, in seconds of silence: Linux gives up a SYN after 63.
 pub(super) const SYN_ONLY_SECONDS: u64 = 75;
@@ -39,7 +39,9 @@ pub(super) fn place(image: &Image, key: &FlowKeyV4) -> Option<Place> {
     let record = image.service(service)?.record;
     Some(Place {
         service,
-        slot: key.hash(record.hash_key).slot(record.slots_count),
+        slot: FlowKey::V4(*key)
+            .hash(record.hashing())
+            .slot(record.slots_count),
         backend: 0,
     })
 }

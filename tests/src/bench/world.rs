@@ -248,7 +248,7 @@ impl World {
             .image
             .backend(index)
             .context("the slot names no backend")?;
-        let [address, ..] = entry.address;
+        let address = entry.address.leading();
         Ok(SocketAddrV4::new(Ipv4Addr::from(address), entry.port.get()))
     }
 

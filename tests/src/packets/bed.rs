@@ -124,6 +124,7 @@ impl Bed {
             backends: 64,
             slots: 1 << 16,
             flows_ipv4: 1 << 12,
+            flows_ipv6: 1 << 10,
         };
         let seed = Seed::derive(model.daemon.seed.as_deref());
         let options = Options {

@@ -6,8 +6,8 @@ use super::{WEB, accepted, warnings};
 use crate::{
     config::{admin_socket, starter, state_dir, without_file},
     model::{
-        Backend, Connections, Daemon, Forward, HealthCheck, Interface, Limits, Listener, Model,
-        OnStop, Probe, Protocol, Service, XdpMode,
+        Backend, Connections, Daemon, FlowHash, Forward, HealthCheck, Interface, Limits, Listener,
+        Model, OnStop, Probe, Protocol, Service, XdpMode,
     },
 };
 
@@ -94,21 +94,26 @@ address = "169.254.7.1:2525"
                 state_dir: "/srv/edge".into(),
                 on_stop: OnStop::Keep,
                 seed: Some("a secret".into()),
+                tunnel_source_ipv4: None,
+                tunnel_source_ipv6: None,
             },
             limits: Limits {
                 services: 2,
                 backends: 3,
                 slots: 1000,
                 flows_ipv4: 2000,
+                flows_ipv6: 32_768,
             },
             interfaces: vec![
                 Interface {
                     name: "eth0".into(),
                     xdp: XdpMode::Native,
+                    vlan: false,
                 },
                 Interface {
                     name: "eth1.100".into(),
                     xdp: XdpMode::Auto,
+                    vlan: false,
                 },
             ],
             services: vec![
@@ -117,6 +122,7 @@ address = "169.254.7.1:2525"
                     listeners: vec![listener("203.0.113.80:80"), listener("203.0.113.80:443")],
                     forward: Forward::Dnat,
                     table_size: 251,
+                    hash: FlowHash::FiveTuple,
                     connections: Connections::default(),
                     health: Some(HealthCheck {
                         probe: Probe::Tcp,
@@ -135,6 +141,7 @@ address = "169.254.7.1:2525"
                     listeners: vec![listener("203.0.113.25:25")],
                     forward: Forward::Dnat,
                     table_size: 31,
+                    hash: FlowHash::FiveTuple,
                     connections: Connections::default(),
                     health: None,
                     backends: vec![backend("169.254.7.1:2525", "169.254.7.1", Some(2525), 1)],
@@ -163,6 +170,8 @@ fn what_is_left_out_has_the_documented_default() {
             state_dir: "/var/lib/sluice/default".into(),
             on_stop: OnStop::Detach,
             seed: None,
+            tunnel_source_ipv4: None,
+            tunnel_source_ipv6: None,
         }
     );
     assert_eq!(model.limits, Limits::default());
@@ -245,6 +254,7 @@ fn without_a_file_nothing_is_balanced() {
     let eth0 = Interface {
         name: "eth0".into(),
         xdp: XdpMode::Generic,
+        vlan: false,
     };
     let model = without_file("lab", vec![eth0.clone()]).unwrap();
     assert_eq!(model.daemon.admin_socket, admin_socket("lab"));

@@ -58,6 +58,8 @@ pub(in crate::config) fn default_daemon(instance: &str) -> Daemon {
         state_dir: state_dir(instance),
         on_stop: OnStop::Detach,
         seed: None,
+        tunnel_source_ipv4: None,
+        tunnel_source_ipv6: None,
     }
 }
 

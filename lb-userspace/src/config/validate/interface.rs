@@ -85,6 +85,7 @@ pub(super) fn interfaces(
         interfaces.push(Interface {
             name: name.value.clone(),
             xdp: mode,
+            vlan: false,
         });
         names.push(name);
     }

@@ -51,6 +51,7 @@ impl Bounds {
             backends: backends.most,
             slots: slots.most,
             flows_ipv4: flows_ipv4.most,
+            flows_ipv6: Limits::default().flows_ipv6,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
         raw::{RawBackend, RawService},
         report::{Placed, Report, Spot},
     },
-    model::{Backend, Connections, Forward, HealthCheck, Listener, Protocol, Service},
+    model::{Backend, Connections, FlowHash, Forward, HealthCheck, Listener, Protocol, Service},
 };
 
 const DEFAULT_TABLE_SIZE: u32 = 16_381;
@@ -80,6 +80,7 @@ impl Draft {
             listeners: listeners.into_iter().map(|l| l.value).collect(),
             forward,
             table_size,
+            hash: FlowHash::FiveTuple,
             connections,
             health,
             backends: backends.into_iter().map(|b| b.backend.value).collect(),
@@ -239,7 +240,7 @@ fn every_port_is_allowed(
                 let message = "port 0, every port, does not go with dnat: name one, or use dsr";
                 report.error(spot.clone(), message);
             }
-            Forward::Dnat | Forward::Dsr => {}
+            Forward::Dnat | Forward::Dsr | Forward::Ipip | Forward::Gue { .. } => {}
         }
     }
 }

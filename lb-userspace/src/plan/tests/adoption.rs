@@ -9,7 +9,7 @@ use lb_common::{
         slot::Slot,
         vip::VipKeyV4,
     },
-    endian::{Be16, Be32},
+    endian::{Be16, Be32, Be128},
 };
 use proptest::{collection::vec, prelude::*};
 
@@ -193,7 +193,7 @@ fn any_backend() -> impl Strategy<Value = Backend> {
                 service: ServiceId(service),
                 ..Backend::default()
             };
-            entry.address[0] = Be32::new(0x0a00_0000_u32.wrapping_add(address));
+            entry.address = Be128::from_leading(Be32::new(0x0a00_0000_u32.wrapping_add(address)));
             entry
         },
     )

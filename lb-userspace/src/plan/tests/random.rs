@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     model::{
-        Admin, Backend, BackendKey, Connections, Forward, Health, Model, Override, Service,
-        Tracking,
+        Admin, Backend, BackendKey, Connections, FlowHash, Forward, Health, Model, Override,
+        Service, Tracking,
     },
     plan::{PlanError, Progress, Seed, View},
 };
@@ -173,6 +173,7 @@ impl Step {
             name: format!("s{number}").into(),
             forward: Forward::Dnat,
             table_size: SIZES[usize::from(self.sizes[usize::from(number)])],
+            hash: FlowHash::FiveTuple,
             connections: Connections {
                 tracking: self.tracking[usize::from(number)],
                 drain_timeout: Duration::from_secs(u64::from(self.drains)),

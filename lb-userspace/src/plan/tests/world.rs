@@ -302,7 +302,8 @@ impl World {
                 } else {
                     entry.port
                 };
-                let reply = &self.replies[&VipKeyV4::new(entry.address[0], port, vip.protocol)];
+                let reply =
+                    &self.replies[&VipKeyV4::new(entry.address.leading(), port, vip.protocol)];
                 assert_eq!((reply.address, reply.port), (vip.address, vip.port));
             }
         }

@@ -9,7 +9,7 @@ use lb_common::abi::{
     slot::{LocalBackend, NO_BACKEND, Slot},
 };
 
-use crate::plan::{Held, Image, Range};
+use crate::plan::{FlowKey, Held, Image, Range};
 
 /// What a packet is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Program {
                 effect: Effect::None,
             };
         };
-        let hash = key.hash(held.record.hash_key);
+        let hash = FlowKey::V4(*key).hash(held.record.hashing());
         let slot = slot(&held, key);
         let resizing = held.record.old_slots_count > 0;
         let alive = |local| alive(image, &held, local);
@@ -215,13 +215,13 @@ impl Program {
 
 /// The flow's slot in the table in force.
 pub(super) fn slot(held: &Held<'_>, key: &FlowKeyV4) -> Slot {
-    let hash = key.hash(held.record.hash_key);
+    let hash = FlowKey::V4(*key).hash(held.record.hashing());
     held.slots[hash.slot(held.record.slots_count) as usize]
 }
 
 /// The flow's slot in the table that is left; there must be one.
 pub(super) fn old_slot(held: &Held<'_>, key: &FlowKeyV4) -> Slot {
-    let hash = key.hash(held.record.old_hash_key);
+    let hash = FlowKey::V4(*key).hash(held.record.old_hashing());
     held.old_slots[hash.slot(held.record.old_slots_count) as usize]
 }
 

@@ -7,8 +7,8 @@ use lb_common::abi::backend::NextHop;
 use super::{Shape, WINDOW};
 use crate::{
     model::{
-        Backend, Connections, Daemon, Forward, Health, Limits, Listener, Model, OnDeath, OnStop,
-        Protocol, Service,
+        Backend, Connections, Daemon, FlowHash, Forward, Health, Limits, Listener, Model, OnDeath,
+        OnStop, Protocol, Service,
     },
     plan::View,
 };
@@ -43,12 +43,15 @@ pub(super) fn model(shape: Shape) -> Model {
             state_dir: PathBuf::new(),
             on_stop: OnStop::Keep,
             seed: None,
+            tunnel_source_ipv4: None,
+            tunnel_source_ipv6: None,
         },
         limits: Limits {
             services: 4,
             backends: 64,
             slots: 4096,
             flows_ipv4: 1024,
+            flows_ipv6: 512,
         },
         interfaces: Vec::new(),
         services: vec![Service {
@@ -56,6 +59,7 @@ pub(super) fn model(shape: Shape) -> Model {
             listeners: vec![listener(Protocol::Tcp), listener(Protocol::Udp)],
             forward: Forward::Dnat,
             table_size: shape.table_size,
+            hash: FlowHash::FiveTuple,
             connections: Connections {
                 tracking: shape.tracking,
                 transition_window: WINDOW,

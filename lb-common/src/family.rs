@@ -83,7 +83,7 @@ pub struct FlowTuple<A> {
 }
 
 /// How a service hashes flows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hashing {
     /// The key.
     pub key: HashKey,

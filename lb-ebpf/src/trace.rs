@@ -6,6 +6,7 @@ use aya_ebpf::{helpers::bpf_ktime_get_ns, programs::XdpContext};
 use aya_log_ebpf::info;
 use lb_common::{
     abi::{
+        counters::Counter,
         service::ServiceId,
         settings::TRACE_ALL,
         trace::{TraceState, TracedPacket},
@@ -24,13 +25,16 @@ use crate::{
 };
 
 /// Notes the packet as it came in, and whether it is to be traced.
-#[inline(always)]
+///
+/// Functions of their own in the program, this one and those of [`after`]: the verifier then forgets what it
+/// found out in them, and does not walk through all that follows once for each way through them.
+#[inline(never)]
 pub(crate) fn before<const FRAGS: bool>(context: &XdpContext) {
     let Some(state) = state() else {
         return;
     };
     state.traced = 0;
-    let Some(service) = note::<FRAGS>(context, &mut state.packet) else {
+    let Some(service) = note::<FRAGS>(context, &mut state.before) else {
         return;
     };
     let wanted = settings::trace_service();
@@ -42,22 +46,22 @@ pub(crate) fn before<const FRAGS: bool>(context: &XdpContext) {
 /// Writes the record of a packet that is traced.
 #[inline(always)]
 pub(crate) fn after<const FRAGS: bool>(context: &XdpContext, verdict: Verdict) {
-    let Some(state) = state() else {
+    if state().is_some_and(|state| state.traced != 0) {
+        renote::<FRAGS>(context);
+        record(context, verdict.counter());
+    }
+}
+
+#[inline(never)]
+fn record(context: &XdpContext, verdict: Counter) {
+    let Some(TraceState { before, after, .. }) = state() else {
         return;
     };
-    if state.traced == 0 {
-        return;
-    }
-    let before = state.packet;
-    if note::<FRAGS>(context, &mut state.packet).is_none() {
-        note_outer::<FRAGS>(context, &mut state.packet);
-    }
-    let after = &state.packet;
     // Verdict (a counter's index), protocol, TCP flags, then the packet before and after. The daemon makes it readable.
     info!(
         context,
         "{} {} {} {:i} {} {:i} {} {:i} {} {:i} {}",
-        verdict.counter().index(),
+        verdict.index(),
         before.protocol,
         before.flags,
         *before.source.as_bytes(),
@@ -69,6 +73,17 @@ pub(crate) fn after<const FRAGS: bool>(context: &XdpContext, verdict: Verdict) {
         *after.destination.as_bytes(),
         after.destination_port.get(),
     );
+}
+
+/// Notes the packet as it stands now, or the one that was put around it.
+#[inline(never)]
+fn renote<const FRAGS: bool>(context: &XdpContext) {
+    let Some(state) = state() else {
+        return;
+    };
+    if note::<FRAGS>(context, &mut state.after).is_none() {
+        note_outer::<FRAGS>(context, &mut state.after);
+    }
 }
 
 /// Reads the packet's addresses as they stand now, and the service that it is for, or that it is a reply

@@ -16,7 +16,9 @@ pub struct TraceState {
     /// 1: the packet that is being judged is traced.
     pub traced: u64,
     /// That packet as it came in.
-    pub packet: TracedPacket,
+    pub before: TracedPacket,
+    /// The same as it leaves.
+    pub after: TracedPacket,
 }
 
 /// A packet's addresses as they stood at one moment.
@@ -39,4 +41,4 @@ pub struct TracedPacket {
     pub reserved: u16,
 }
 
-const _: () = assert!(size_of::<TraceState>() == 64);
+const _: () = assert!(size_of::<TraceState>() == 104);

@@ -1,0 +1,56 @@
+//! The real `sluice decap`, inside a backend's host: takes packets out of their tunnel.
+
+use std::{fs::File, io::Read, io::Seek};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{cli::forget_environment, daemon::START, host::Host, poll, process::Process, programs};
+
+/// A decapsulator; dropping it ends it.
+#[derive(Debug)]
+pub struct Decap {
+    _process: Process,
+}
+
+impl Decap {
+    /// Takes packets out of IPIP and GUE that come to `interface` from one of `sources`, addresses or
+    /// prefixes; works when this returns.
+    pub fn start(host: &Host, interface: &str, sources: &[String]) -> Result<Self> {
+        let mut output = tempfile::tempfile().context("making a file for a log")?;
+        let mut process = spawn(host, interface, sources, &output)?;
+        let what = format!("the decapsulator on {interface} of {}", host.name());
+        let attached = poll::until(&what, START, || match process.try_wait() {
+            Ok(Some(status)) => Some(Err(status)),
+            _ => attached(host, interface).then_some(Ok(())),
+        });
+        match attached.with_context(|| said(&mut output))? {
+            Ok(()) => Ok(Self { _process: process }),
+            Err(status) => bail!("{what} ended: {status}\n{}", said(&mut output)),
+        }
+    }
+}
+
+fn spawn(host: &Host, interface: &str, sources: &[String], output: &File) -> Result<Process> {
+    let mut command = host.command(programs::sluice()?);
+    forget_environment(&mut command);
+    command.args(["decap", "--interface", interface]);
+    for source in sources {
+        command.args(["--from", source]);
+    }
+    command
+        .stdout(output.try_clone()?)
+        .stderr(output.try_clone()?);
+    Process::spawn(command)
+}
+
+fn attached(host: &Host, interface: &str) -> bool {
+    host.link(interface).is_ok_and(|link| link.xdp.is_some())
+}
+
+fn said(output: &mut File) -> String {
+    let mut text = String::new();
+    let read = output
+        .rewind()
+        .and_then(|()| output.read_to_string(&mut text));
+    read.map_or_else(|error| error.to_string(), |_| text)
+}

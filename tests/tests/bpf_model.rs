@@ -41,12 +41,15 @@ fn the_program_does_as_the_model_says() -> Result<()> {
     eprintln!("SLUICE_MODEL_SEED={}", amount.seed);
     let mut tally = Tally::default();
     let failure = compare(&site, amount, &mut tally)?;
-    eprintln!("{tally:?}, {:.0} packets a second", tally.rate());
+    eprintln!("{tally:#?}, {:.0} packets a second", tally.rate());
     if let Some(failure) = failure {
         let name = format!("found-{}-{}", amount.seed, failure.number);
         let about = format!("found with seed {}", amount.seed);
         let path = failure.fixture(&about).write(&name)?;
         panic!("{failure}\nwritten as {}", path.display());
+    }
+    if amount.packets >= 100_000 {
+        assert_eq!(tally.coverage.missing(), [""; 0], "nothing met these");
     }
     assert!(
         tally.refused * 5 < tally.setups,

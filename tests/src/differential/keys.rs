@@ -1,84 +1,79 @@
 //! Between the tables' own types and the model's: keys of flows, hashes, entries.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lb_common::{
     abi::{
-        flow::{FlowEntry, FlowKeyV4},
-        service::{ServiceId, ServiceRecord},
-        vip::VipKeyV4,
+        flow::FlowEntry,
+        service::{ServiceId, ServiceRecord, hash},
     },
-    endian::Be16,
+    endian::{Be32, Be128},
+    family::Hashing,
     hash::HashKey,
 };
 use lb_userspace::{
     model::Listener,
-    plan::{Image, Seed},
+    plan::{FlowKey, Image, Seed, VipKey},
 };
 
-use super::setup::OldSetup;
+use super::setup::{FlowSetup, HashSetup, OldSetup};
 use crate::model::{
     flows::Entry,
     transport::protocol,
-    world::{FlowTuple, Hashed},
+    world::{FlowTuple, Hashed, cut},
 };
 
-/// A flow's key in its table.
-pub(super) fn flow_key(from: SocketAddr, to: SocketAddr, udp: bool) -> Option<FlowKeyV4> {
-    let number = if udp { protocol::UDP } else { protocol::TCP };
-    key(from, to, number)
+/// The key of a flow that a setup remembers.
+pub(super) fn flow_key(flow: &FlowSetup) -> Option<FlowKey> {
+    let number = if flow.udp {
+        protocol::UDP
+    } else {
+        protocol::TCP
+    };
+    FlowKey::new(flow.from, flow.to, number)
 }
 
 /// The same of a flow in the model's terms.
-pub(super) fn key_of(tuple: &FlowTuple) -> Option<FlowKeyV4> {
+pub(super) fn key_of(tuple: &FlowTuple) -> Option<FlowKey> {
     let from = SocketAddr::new(tuple.source, tuple.source_port);
     let to = SocketAddr::new(tuple.destination, tuple.destination_port);
-    key(from, to, tuple.protocol)
-}
-
-fn key(from: SocketAddr, to: SocketAddr, number: u8) -> Option<FlowKeyV4> {
-    match (from.ip(), to.ip()) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => Some(FlowKeyV4::new(
-            source.into(),
-            destination.into(),
-            Be16::new(from.port()),
-            Be16::new(to.port()),
-            number,
-        )),
-        _ => None,
-    }
+    FlowKey::new(from, to, tuple.protocol)
 }
 
 /// The service that a listener is of, as the table of VIPs has it.
 pub(super) fn service_of(image: &Image, listener: &Listener) -> Option<ServiceId> {
-    let IpAddr::V4(address) = listener.address.ip() else {
-        return None;
-    };
-    let port = Be16::new(listener.address.port());
-    let key = VipKeyV4::new(address.into(), port, listener.protocol.number());
+    let at = listener.address;
+    let key = VipKey::new(at.ip(), at.port(), listener.protocol.number());
     image.vips().get(&key).copied()
 }
 
 /// The flow of a key.
-pub(super) fn tuple_of(key: &FlowKeyV4) -> FlowTuple {
+pub(super) fn tuple_of(key: &FlowKey) -> FlowTuple {
     FlowTuple {
-        source: IpAddr::V4(key.source.into()),
-        destination: IpAddr::V4(key.destination.into()),
-        source_port: key.source_port.get(),
-        destination_port: key.destination_port.get(),
-        protocol: key.protocol,
+        source: key.client().ip(),
+        destination: key.vip().ip(),
+        source_port: key.client().port(),
+        destination_port: key.vip().port(),
+        protocol: key.protocol(),
     }
 }
 
-/// The 64-bit flow hash.
-pub(super) fn hash(hash_key: HashKey, hashed: &Hashed) -> u64 {
-    match hashed {
-        Hashed::Flow(tuple) => key_of(tuple).map_or(0, |key| {
-            let hash = key.hash(hash_key);
-            u64::from(hash.primary()) << 32 | u64::from(hash.secondary())
-        }),
-        Hashed::Source(_) => 0,
-    }
+/// The 64-bit flow hash: of a flow, or of a source whose bits all count.
+pub(super) fn hash(key: HashKey, hashed: &Hashed) -> u64 {
+    let (flow, by_source) = match *hashed {
+        Hashed::Flow(tuple) => (key_of(&tuple), false),
+        Hashed::Source(source) => {
+            let from = SocketAddr::new(source, 0);
+            (FlowKey::new(from, from, 0), true)
+        }
+    };
+    let hash = flow.expect("one IP version").hash(Hashing {
+        key,
+        by_source,
+        mask_ipv4: Ipv4Addr::BROADCAST.into(),
+        mask_ipv6: Ipv6Addr::from(u128::MAX).into(),
+    });
+    u64::from(hash.primary()) << 32 | u64::from(hash.secondary())
 }
 
 /// What the hash of a table that is being left is keyed by.
@@ -92,6 +87,27 @@ pub(super) fn old_key(in_force: HashKey, old: &OldSetup) -> HashKey {
 /// The same, and what it is over, in a record.
 pub(super) fn set_old_hash(record: &mut ServiceRecord, old: &OldSetup) {
     record.old_hash_key = old_key(record.hash_key, old);
+    let (kind, prefixes) = match old.hash {
+        HashSetup::FiveTuple => (hash::FIVE_TUPLE, (0, 0)),
+        HashSetup::Source(ipv4, ipv6) => (hash::SOURCE, (ipv4, ipv6)),
+    };
+    record.old_hash = kind;
+    record.old_source_mask_ipv4 = mask_ipv4(prefixes.0);
+    record.old_source_mask_ipv6 = mask_ipv6(prefixes.1);
+}
+
+fn mask_ipv4(prefix: u8) -> Be32 {
+    match cut(Ipv4Addr::BROADCAST.into(), prefix) {
+        IpAddr::V4(mask) => mask.into(),
+        IpAddr::V6(_) => unreachable!("it was IPv4"),
+    }
+}
+
+fn mask_ipv6(prefix: u8) -> Be128 {
+    match cut(Ipv6Addr::from(u128::MAX).into(), prefix) {
+        IpAddr::V6(mask) => mask.into(),
+        IpAddr::V4(_) => unreachable!("it was IPv6"),
+    }
 }
 
 /// An entry in the model's terms.

@@ -8,6 +8,7 @@
 
 mod bridge;
 mod counters;
+pub mod coverage;
 pub mod draw;
 pub mod fixture;
 mod keys;
@@ -30,6 +31,7 @@ use anyhow::{Context as _, Result};
 use fastrand::Rng;
 
 use self::{
+    coverage::Coverage,
     fixture::{Fixture, PacketFile},
     recipe::Recipe,
     session::{Difference, Session},
@@ -75,6 +77,8 @@ pub struct Tally {
     pub refused: u64,
     /// Packets.
     pub packets: u64,
+    /// What they met.
+    pub coverage: Coverage,
     /// Time spent on setups.
     pub preparing: Duration,
     /// Time spent on packets.
@@ -130,7 +134,7 @@ fn setup_of(
     let mut different = None;
     for _ in 0..amount.each {
         let (side, recipe) = draw::packet(&mut rng, &setup);
-        different = session.check(side, &recipe.frame())?;
+        different = session.check(side, &recipe.frame(), &mut tally.coverage)?;
         tally.packets += 1;
         steps.push(Step { side, recipe });
         if different.is_some() {
@@ -173,7 +177,7 @@ fn replay_one(site: &Site, fixture: &Fixture) -> Result<Option<Difference>> {
     let mut session = session.context("a configuration that is not valid")?;
     for packet in &fixture.packets {
         let (side, frame) = packet.read()?;
-        if let Some(difference) = session.check(side, &frame)? {
+        if let Some(difference) = session.check(side, &frame, &mut Coverage::default())? {
             return Ok(Some(difference));
         }
     }

@@ -17,6 +17,7 @@ use lb_common::abi::{
     names,
     port::MAX_PORTS,
     service::ServiceId,
+    settings::feature,
     slot::Slot,
 };
 use lb_userspace::{
@@ -30,7 +31,7 @@ use super::{
     counters::{Changes, Counters},
     keys,
     seats::Seats,
-    setup::{BackendSetup, FlowSetup, ServiceSetup, Setup, WaySetup},
+    setup::{BackendSetup, FlowSetup, HashSetup, ServiceSetup, Setup, WaySetup},
     site::{Side, Site},
 };
 use crate::sweep;
@@ -85,6 +86,13 @@ impl<'a> Rig<'a> {
         };
         let mut settings = plan::settings(&model);
         [settings.syn_inserts, settings.other_inserts] = setup.inserts;
+        let mut left = setup
+            .services
+            .iter()
+            .filter_map(|service| service.old.as_ref());
+        if left.any(|old| old.hash != HashSetup::FiveTuple) {
+            settings.features |= feature::HASH_SOURCE;
+        }
         let options = Options {
             bpffs: &model.daemon.bpffs,
             instance: &instance,
@@ -137,11 +145,14 @@ impl<'a> Rig<'a> {
             ports.insert(side, dataplane.assign_port(site.device(side))?);
         }
         let mut views = BTreeMap::new();
-        for service in &model.services {
-            for backend in &service.backends {
+        for (setup, service) in setup.services.iter().zip(&model.services) {
+            for (setup, backend) in setup.backends.iter().zip(&service.backends) {
+                let own = Side::Back.address(1, backend.address.is_ipv4());
                 let view = View {
                     health: Health::Up,
                     next_hop: Some(NextHop::new([2, 0, 0, 0, 2, 99], ports[&Side::Back])),
+                    source: Some(own),
+                    mtu: (setup.mtu != 0).then_some(setup.mtu),
                 };
                 views.insert(service.key(backend), view);
             }
@@ -167,7 +178,7 @@ impl<'a> Rig<'a> {
         let now = Dataplane::now_ticks();
         for flow in setup.remembered() {
             let entry = entry(setup, &seats, flow, now);
-            let key = keys::flow_key(flow.from, flow.to, flow.udp);
+            let key = keys::flow_key(flow);
             if let Some(key) = key {
                 dataplane.put_flow_back(table(flow.always), &key, entry)?;
             }
@@ -266,6 +277,7 @@ fn model(setup: &Setup, instance: &str) -> Option<Model> {
         backends: 32,
         slots: 1 << 15,
         flows_ipv4: setup.room,
+        flows_ipv6: setup.room,
     };
     Some(model)
 }

@@ -7,10 +7,12 @@ use lb_common::abi::{
     counters::{Counter, DropReason},
     flow::TICKS,
 };
-use lb_userspace::dataplane::{Dataplane, Table};
+use lb_userspace::dataplane::{Dataplane, IpVersion, Table, Walked};
 
 use super::{
-    bridge, keys,
+    bridge,
+    coverage::Coverage,
+    keys,
     rig::{Ran, Rig, counter_of, table},
     setup::Setup,
     site::{Side, Site},
@@ -33,6 +35,7 @@ mod action {
 /// A setup, in the maps and in the model.
 pub struct Session<'a> {
     site: &'a Site,
+    setup: Setup,
     rig: Rig<'a>,
     world: World,
 }
@@ -54,13 +57,23 @@ impl<'a> Session<'a> {
             return Ok(None);
         };
         let world = bridge::world(site, setup, &rig, 0)?;
-        let mut session = Self { site, rig, world };
-        session.adopt_stamps(setup)?;
+        let mut session = Self {
+            site,
+            setup: setup.clone(),
+            rig,
+            world,
+        };
+        session.adopt_stamps()?;
         Ok(Some(session))
     }
 
-    /// Judges one packet twice.
-    pub fn check(&mut self, side: Side, frame: &[u8]) -> Result<Option<Difference>> {
+    /// Judges one packet twice, and notes what it met.
+    pub fn check(
+        &mut self,
+        side: Side,
+        frame: &[u8],
+        coverage: &mut Coverage,
+    ) -> Result<Option<Difference>> {
         // The program's clock may be some milliseconds behind.
         let first = Dataplane::now_ticks() - 1;
         let ran = self.rig.run(side, frame)?;
@@ -71,6 +84,7 @@ impl<'a> Session<'a> {
             frame: frame.to_vec(),
         };
         let outcome = model::judge(&mut self.world, &arrival);
+        coverage.note(&self.setup, &self.world, frame, &outcome);
 
         let mut found = Found::default();
         self.compare(&outcome, &ran, &mut found);
@@ -213,8 +227,8 @@ impl<'a> Session<'a> {
     }
 
     /// What the setup remembers was stamped a moment before the model was made.
-    fn adopt_stamps(&mut self, setup: &Setup) -> Result<()> {
-        if setup.flows.is_empty() {
+    fn adopt_stamps(&mut self) -> Result<()> {
+        if self.setup.flows.is_empty() {
             return Ok(());
         }
         for which in [Which::Transition, Which::Always] {
@@ -233,16 +247,24 @@ impl<'a> Session<'a> {
 
     fn entries(&self, which: Which) -> Result<BTreeMap<FlowTuple, Entry>> {
         let mut entries = BTreeMap::new();
-        let mut from = None;
-        loop {
-            let batch = self.rig.dataplane().flows(self::which(which), from, 256)?;
-            let read = batch.entries.iter();
-            entries.extend(read.map(|(key, entry)| (keys::tuple_of(key), keys::entry_of(*entry))));
-            match batch.next {
-                Some(next) => from = Some(next),
-                None => return Ok(entries),
+        for version in [IpVersion::V4, IpVersion::V6] {
+            let walked = Walked {
+                table: self::which(which),
+                version,
+            };
+            let mut from = None;
+            loop {
+                let batch = self.rig.dataplane().flows(walked, from, 256)?;
+                let read = batch.entries.iter();
+                entries
+                    .extend(read.map(|(key, entry)| (keys::tuple_of(key), keys::entry_of(*entry))));
+                match batch.next {
+                    Some(next) => from = Some(next),
+                    None => break,
+                }
             }
         }
+        Ok(entries)
     }
 }
 

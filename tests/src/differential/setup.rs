@@ -195,10 +195,18 @@ impl Setup {
         services.any(|service| service.tracking == TrackingSetup::Always)
     }
 
+    /// Whether some service listens on IPv6. Otherwise there are no tables for it.
+    pub fn has_ipv6(&self) -> bool {
+        let mut listeners = self.services.iter().flat_map(|service| &service.listen);
+        listeners.any(|listen| listen.at.is_ipv6())
+    }
+
     /// What is remembered where there is a table.
     pub fn remembered(&self) -> impl Iterator<Item = &FlowSetup> {
-        let always = self.always_tracks();
-        self.flows.iter().filter(move |flow| !flow.always || always)
+        let (always, ipv6) = (self.always_tracks(), self.has_ipv6());
+        let has_table =
+            move |flow: &&FlowSetup| (always || !flow.always) && (ipv6 || flow.from.is_ipv4());
+        self.flows.iter().filter(has_table)
     }
 }
 

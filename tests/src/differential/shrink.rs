@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::{
     Case, Step,
+    coverage::Coverage,
     recipe::{Ip, Network, Recipe, Transport},
     session::{Difference, Session},
     setup::{BackendSetup, HashSetup, Setup, WaySetup},
@@ -41,7 +42,7 @@ pub fn run(site: &Site, case: &Case) -> Result<Option<Difference>> {
         return Ok(None);
     };
     for Step { side, recipe } in &case.steps {
-        if let Some(difference) = session.check(*side, &recipe.frame())? {
+        if let Some(difference) = session.check(*side, &recipe.frame(), &mut Coverage::default())? {
             return Ok(Some(difference));
         }
     }

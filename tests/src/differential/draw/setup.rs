@@ -14,9 +14,6 @@ use super::{
     chance, one, state, weighted,
 };
 
-/// IPv6, tunnels, VLAN tags and source hashing are drawn, too.
-const EVERYTHING: bool = false;
-
 /// The primes that tables are of.
 const SIZES: [u32; 9] = [2, 3, 5, 7, 13, 31, 61, 127, 251];
 
@@ -39,26 +36,21 @@ struct Style {
 pub fn setup(rng: &mut Rng) -> Setup {
     let style = Style {
         ipv4: true,
-        ipv6: EVERYTHING && chance(rng, 650),
+        ipv6: chance(rng, 650),
         udp: chance(rng, 700),
         // Not everything in each, since what is not in use is another program.
-        forwards: [
-            u32::from(chance(rng, 550)),
-            u32::from(chance(rng, 550)),
-            0,
-            0,
-        ],
+        forwards: [(); 4].map(|()| u32::from(chance(rng, 550))),
     };
     let style = Style {
         ipv4: !style.ipv6 || chance(rng, 850),
         ..style
     };
     let mut tunnel_sources = Vec::new();
-    if EVERYTHING && chance(rng, 300) {
+    if chance(rng, 300) {
         let prefix = one(rng, &[8, 16, 20, 24, 31, 32]);
         tunnel_sources.push(format!("10.64.0.1/{prefix}"));
     }
-    if EVERYTHING && chance(rng, 300) {
+    if chance(rng, 300) {
         let prefix = one(rng, &[32, 64, 96, 97, 112, 127, 128]);
         tunnel_sources.push(format!("fd00:64::1:0:1/{prefix}"));
     }
@@ -69,7 +61,7 @@ pub fn setup(rng: &mut Rng) -> Setup {
         .collect();
     let enough = 1_000_000;
     let mut setup = Setup {
-        vlan: EVERYTHING && chance(rng, 400),
+        vlan: chance(rng, 400),
         front_faces_backends: chance(rng, 300),
         tunnel_sources,
         inserts: weighted(
@@ -145,7 +137,7 @@ fn service(
         .map(|index| {
             let ipv4 = match forward {
                 ForwardSetup::Dnat | ForwardSetup::Dsr => own,
-                _ => !EVERYTHING || chance(rng, 500),
+                _ => chance(rng, 500),
             };
             backend(rng, number, index, ipv4, with_port)
         })
@@ -188,7 +180,7 @@ fn backend(rng: &mut Rng, service: u8, index: u8, ipv4: bool, with_port: bool) -
 
 /// What a hash is over.
 pub(super) fn hash(rng: &mut Rng) -> HashSetup {
-    if !EVERYTHING || chance(rng, 750) {
+    if chance(rng, 750) {
         return HashSetup::FiveTuple;
     }
     let ipv4 = one(rng, &[32, 31, 24, 16, 8, 1]);

@@ -13,11 +13,7 @@ use crate::{
     checksum::Delta,
     endian::{Be16, Be32, Be128},
     hash::{FlowHash, HashKey},
-    wire::{
-        ip::Ip,
-        ipv6::Ipv6,
-        link::EtherType,
-    },
+    wire::{ip::Ip, ipv6::Ipv6, link::EtherType},
 };
 
 /// IPv4.
@@ -87,7 +83,7 @@ pub struct FlowTuple<A> {
 }
 
 /// How a service hashes flows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hashing {
     /// The key.
     pub key: HashKey,

@@ -111,13 +111,7 @@ impl<F: Tables> Flow<F> {
     }
 
     #[inline(always)]
-    fn insert(
-        &self,
-        entry: FlowEntry,
-        syn: bool,
-        now: u64,
-        quicker: &mut FlowEntry,
-    ) -> Remembered {
+    fn insert(&self, entry: FlowEntry, syn: bool, now: u64, quicker: &mut FlowEntry) -> Remembered {
         if !within_budget(syn, now) {
             self.refused(now);
             return Remembered::No;

@@ -9,7 +9,6 @@ use lb_common::{
     },
     hash::{FlowHash, HashKey},
 };
-use lb_userspace::plan::FlowKey;
 use testbed::packets::{
     ALIVE, Counts, DEAD, DRAINING, Entry,
     Kind::{self, Ack, Datagram, Syn},
@@ -59,7 +58,7 @@ fn hash(key: HashKey, row: &Row) -> FlowHash {
         hash_key: key,
         ..ServiceRecord::default()
     };
-    FlowKey::V4(row.key()).hash(record.hashing())
+    row.key().hash(record.hashing())
 }
 
 #[test]

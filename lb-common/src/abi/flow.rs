@@ -4,9 +4,7 @@
 //! division for every packet that looks.
 
 use super::slot::LocalBackend;
-use crate::{
-    endian::{Be16, Be32, Be128},
-};
+use crate::endian::{Be16, Be32, Be128};
 
 /// An IPv4 flow as the client sends it.
 #[repr(C)]

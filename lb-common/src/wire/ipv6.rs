@@ -119,7 +119,11 @@ impl Ip for Ipv6 {
                 fragmented = true;
                 payload.fragment = header.fragment();
             }
-            let length = if is_fragment { 8 } else { header.sized_length() };
+            let length = if is_fragment {
+                8
+            } else {
+                header.sized_length()
+            };
             let Some(left) = payload.length.checked_sub(length) else {
                 return Err(Unparsed::Malformed);
             };

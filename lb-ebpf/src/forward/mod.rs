@@ -16,12 +16,7 @@ use lb_common::{
     wire::{Ip as _, Packet},
 };
 
-use crate::{
-    family::Tables,
-    maps, settings,
-    steer::Steered,
-    verdict::Verdict,
-};
+use crate::{family::Tables, maps, settings, steer::Steered, verdict::Verdict};
 
 /// Sends a client's packet to the backend, by the service's mode.
 #[inline(always)]

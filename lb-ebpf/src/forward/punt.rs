@@ -22,14 +22,8 @@ pub(super) fn send(context: &XdpContext, link: u32, length: u32) -> Verdict {
         return Verdict::Pass;
     };
     // SAFETY: the entry holds PUNT_MAX bytes and `last` is less; the helper checks the packet.
-    let copied = unsafe {
-        bpf_xdp_load_bytes(
-            context.ctx,
-            link,
-            entry.as_mut_ptr().cast(),
-            last + 1,
-        )
-    };
+    let copied =
+        unsafe { bpf_xdp_load_bytes(context.ctx, link, entry.as_mut_ptr().cast(), last + 1) };
     if copied < 0 {
         entry.discard(0);
         return Verdict::Pass;

@@ -110,7 +110,10 @@ fn route<F: Tables>(context: &XdpContext, packet: &Packet<'_, F>) -> Result<Rout
             .add(1)
             .write_volatile(context.ingress_ifindex() as u64 | u64::from(F::fib_class(ip)) << 32);
         // Source and destination address, 16 bytes each.
-        let ([a, b], [c, d]) = (F::fib_address(ip.source()), F::fib_address(ip.destination()));
+        let ([a, b], [c, d]) = (
+            F::fib_address(ip.source()),
+            F::fib_address(ip.destination()),
+        );
         words.add(2).write_volatile(a);
         words.add(3).write_volatile(b);
         words.add(4).write_volatile(c);

@@ -82,8 +82,7 @@ pub(super) fn gue<F: Tables>(
 /// Whether the backend's address is an IPv6 one.
 #[inline(always)]
 fn ends_at_ipv6(backend: &Chosen) -> bool {
-    settings::outer_ipv6()
-        && (!settings::outer_ipv4() || backend.entry().family == family::IPV6)
+    settings::outer_ipv6() && (!settings::outer_ipv4() || backend.entry().family == family::IPV6)
 }
 
 /// Makes `room` bytes of room before the packet, and a link header before that.

@@ -15,9 +15,9 @@ pub struct Capacity {
     pub services: u32,
     /// `RECORDS`: for each service the record in force and the next one.
     pub records: u32,
-    /// `VIPS_IPV4`.
+    /// `VIPS_IPV4`, and `VIPS_IPV6` where it is used; of both together.
     pub vips: u32,
-    /// `REPLIES_IPV4`.
+    /// `REPLIES_IPV4`, and `REPLIES_IPV6` where it is used; of both together.
     pub replies: u32,
     /// `BACKENDS` and `BACKEND_COUNTERS`.
     pub backends: u32,

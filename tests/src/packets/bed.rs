@@ -10,13 +10,13 @@ use aya::{TestRun as _, TestRunOptions};
 use lb_common::abi::{
     backend::NextHop,
     counters::{BackendCounters, Counter, DropReason},
-    flow::{FlowEntry, FlowKeyV4},
+    flow::FlowEntry,
 };
 use lb_userspace::{
     config,
-    dataplane::{Dataplane, Device, DryRun, Options, Table},
+    dataplane::{Dataplane, Device, DryRun, IpVersion, Options, Table, Walked},
     model::{BackendKey, Health, Limits, Model},
-    plan::{self, Desired, Image, Phase, Plan, Seed, View, Write},
+    plan::{self, Desired, FlowKey, Image, Phase, Plan, Seed, View, Write},
 };
 
 use crate::{host::Host, sweep};
@@ -218,18 +218,22 @@ impl Bed {
     }
 
     /// Every entry of a flow table.
-    pub fn flows(&self, table: Table) -> Result<BTreeMap<FlowKeyV4, FlowEntry>> {
+    pub fn flows(&self, table: Table) -> Result<BTreeMap<FlowKey, FlowEntry>> {
         let dataplane = self.dataplane.as_ref().context("taken only in drop")?;
         let mut flows = BTreeMap::new();
-        let mut from = None;
-        loop {
-            let batch = dataplane.flows(table, from, 256)?;
-            flows.extend(batch.entries);
-            match batch.next {
-                Some(next) => from = Some(next),
-                None => return Ok(flows),
+        for version in [IpVersion::V4, IpVersion::V6] {
+            let walked = Walked { table, version };
+            let mut from = None;
+            loop {
+                let batch = dataplane.flows(walked, from, 256)?;
+                flows.extend(batch.entries);
+                from = batch.next;
+                if from.is_none() {
+                    break;
+                }
             }
         }
+        Ok(flows)
     }
 
     /// Runs one packet that came in on `side`.
@@ -301,6 +305,8 @@ impl Bed {
                 let view = View {
                     health: Health::Up,
                     next_hop,
+                    source: None,
+                    mtu: None,
                 };
                 views.insert(service.key(backend), view);
             }

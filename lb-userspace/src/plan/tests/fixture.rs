@@ -86,6 +86,8 @@ pub(super) fn view(health: Health) -> View {
     View {
         health,
         next_hop: Some(NextHop::new([2, 0, 0, 0, 0, 1], 1)),
+        source: None,
+        mtu: None,
     }
 }
 

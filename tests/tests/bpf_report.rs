@@ -1,27 +1,31 @@
 //! What the program and its maps cost stays within bounds, and features that are off cost nothing.
 
-use std::io::Write as _;
+use std::{
+    collections::BTreeSet,
+    io::Write as _,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use lb_common::abi::settings::feature;
-use lb_userspace::dataplane::costs::Variant;
+use lb_userspace::dataplane::costs::{ProgramCost, Variant};
 use testbed::{
     baseline::{self, Baseline},
-    costs::{self, CPUS, FeatureSet, MEMORY_LIMIT},
+    costs::{self, CPUS, FeatureSet, MEMORY_LIMIT, all},
     sweep,
 };
 
-fn all() -> u32 {
-    feature::ALL.iter().fold(0, |bits, (bit, _)| bits | bit)
+fn load(features: u32, variant: Variant) -> Result<ProgramCost> {
+    costs::program(&FeatureSet {
+        name: format!("features {features:#x}, {variant:?}"),
+        features,
+        variant,
+    })
 }
 
 /// Instructions after the verifier and bytes of machine code.
 fn size(features: u32) -> Result<(u32, u32)> {
-    let cost = costs::program(&FeatureSet {
-        name: format!("features {features:#x}"),
-        features,
-        variant: Variant::Plain,
-    })?;
+    let cost = load(features, Variant::Plain)?;
     Ok((cost.instructions, cost.jited_bytes))
 }
 
@@ -46,19 +50,48 @@ fn a_feature_that_is_off_leaves_no_code() -> Result<()> {
     Ok(())
 }
 
+/// Random sets of features that are loaded beside the chosen ones; there are 16384 in all.
+const RANDOM_SETS: usize = 200;
+
+/// Sets of features in which each is met alone, missing, and with each other one, and some at random.
+fn chosen_sets(seed: u64) -> BTreeSet<u32> {
+    let bits = || feature::ALL.iter().map(|(bit, _)| *bit);
+    let alone = bits();
+    let missing = bits().map(|bit| all() & !bit);
+    let pairs = bits().flat_map(|a| bits().map(move |b| a | b));
+    let mut random = seed;
+    let some = std::iter::repeat_with(|| {
+        random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        let chosen = (random >> 32) as u32;
+        let places = (0_u32..).zip(bits());
+        places.fold(0, |set, (place, bit)| {
+            set | if chosen >> place & 1 != 0 { bit } else { 0 }
+        })
+    });
+    [0, all()]
+        .into_iter()
+        .chain(alone)
+        .chain(missing)
+        .chain(pairs)
+        .chain(some.take(RANDOM_SETS))
+        .collect()
+}
+
 #[test]
-fn every_combination_of_features_loads() -> Result<()> {
+fn any_combination_of_features_loads() -> Result<()> {
     if !sweep::ready() {
         return Ok(());
     }
-    for combination in 0..1_u32 << feature::ALL.len() {
-        let chosen = feature::ALL
-            .iter()
-            .enumerate()
-            .filter(|(place, _)| combination & 1 << place != 0);
-        let features = chosen.fold(0, |all, (_, (bit, _))| all | bit);
-        size(features)?;
-        size(features | feature::DRY_RUN)?;
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64;
+    for (number, features) in chosen_sets(seed).into_iter().enumerate() {
+        // By turns: what differs between the programs is little beside what the features do.
+        let (variant, more) = [
+            (Variant::Plain, 0),
+            (Variant::Frags, 0),
+            (Variant::Plain, feature::DRY_RUN),
+        ][number % 3];
+        load(features | more, variant)
+            .with_context(|| format!("one of the sets with the seed {seed}"))?;
     }
     Ok(())
 }

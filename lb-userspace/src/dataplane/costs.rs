@@ -124,6 +124,16 @@ pub fn program(
     })
 }
 
+/// Whether a program loads; nothing is measured, which takes half the time.
+///
+/// # Errors
+/// Where it does not, or its maps cannot be made.
+pub fn loads(variant: Variant, limits: Limits, settings: &Settings) -> Result<(), Error> {
+    let mut ebpf = program::open_apart(limits, settings, variant.is_traced())?;
+    program::loaded(&mut ebpf, variant.name())?;
+    Ok(())
+}
+
 /// Makes every map of the object, in the sizes of `limits` for programs of these settings, and reads what
 /// each costs; by name.
 ///

@@ -353,6 +353,19 @@ impl Dataplane {
         attached(&mut self.running, names::PROGRAM)
     }
 
+    /// The same for frames that may lie in several buffers. It is loaded when it is first asked for, and
+    /// attached to nothing.
+    ///
+    /// # Errors
+    /// Where it does not load.
+    pub fn frags_program(&mut self) -> Result<&mut Xdp, Error> {
+        let is_loaded = attached(&mut self.running, names::FRAGS_PROGRAM)?.fd().is_ok();
+        if !is_loaded {
+            program::load(&mut self.running, names::FRAGS_PROGRAM)?;
+        }
+        attached(&mut self.running, names::FRAGS_PROGRAM)
+    }
+
     /// The kernel's id of the attached program.
     ///
     /// # Errors

@@ -63,7 +63,7 @@ fn what_stands_before_the_transport_header_is_stepped_over() -> Result<()> {
         ],
         vec![destination.clone(), routing.clone(), destination.clone()],
         vec![atomic, destination.clone()],
-        vec![destination.clone(); 6],
+        vec![destination.clone(); 5],
         vec![sized(Extension::HOP_BY_HOP, 16), routing],
         vec![sized(Extension::HOP_BY_HOP, 264)],
         vec![sized(Extension::DESTINATION, 1024)],
@@ -104,7 +104,7 @@ fn what_is_not_known_or_too_much_passes() -> Result<()> {
     };
     let atomic = Extension::fragment(0, false);
     let chains = [
-        ("a seventh header", vec![destination.clone(); 7]),
+        ("a sixth header", vec![destination.clone(); 6]),
         ("hop-by-hop twice", vec![hop_by_hop.clone(); 2]),
         (
             "hop-by-hop not first",

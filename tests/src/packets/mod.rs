@@ -20,4 +20,5 @@ pub use motion::{
     ALIVE, Counts, DEAD, DRAINING, Entry, FREE, Kind, Motion, OLD_COUNT, Old, ROW, Row, Stamp,
 };
 pub use outer::Outer;
+pub(crate) use show::difference;
 pub use way::{GUE_PORT, Way};

@@ -359,7 +359,9 @@ impl Dataplane {
     /// # Errors
     /// Where it does not load.
     pub fn frags_program(&mut self) -> Result<&mut Xdp, Error> {
-        let is_loaded = attached(&mut self.running, names::FRAGS_PROGRAM)?.fd().is_ok();
+        let is_loaded = attached(&mut self.running, names::FRAGS_PROGRAM)?
+            .fd()
+            .is_ok();
         if !is_loaded {
             program::load(&mut self.running, names::FRAGS_PROGRAM)?;
         }

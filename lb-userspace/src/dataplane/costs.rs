@@ -191,6 +191,7 @@ fn data(map: &Map) -> Option<&MapData> {
         Map::Array(data)
         | Map::ArrayOfMaps(data)
         | Map::DevMap(data)
+        | Map::DevMapHash(data)
         | Map::HashMap(data)
         | Map::LpmTrie(data)
         | Map::LruHashMap(data)

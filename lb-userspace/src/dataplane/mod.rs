@@ -378,6 +378,15 @@ impl Dataplane {
         program::loaded(&mut self.running, names::PROGRAM)
     }
 
+    /// The same for frames that may lie in several buffers. It is loaded when it is first asked for, and
+    /// attached to nothing.
+    ///
+    /// # Errors
+    /// Where it does not load.
+    pub fn frags_program(&mut self) -> Result<&mut Xdp, Error> {
+        program::loaded(&mut self.running, names::FRAGS_PROGRAM)
+    }
+
     /// The kernel's id of the program that an interface has, or would get.
     ///
     /// # Errors

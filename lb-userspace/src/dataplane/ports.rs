@@ -99,7 +99,7 @@ impl Ports {
         let index = u32::from(port);
         // Also where nothing seems to change: the kernel takes a device out that goes.
         maps.devices
-            .set(index, device.ifindex, None, 0)
+            .insert(index, device.ifindex, None, 0)
             .map_err(|source| Error::Devices(Box::new(source)))?;
         let mac = NextHop::new(device.mac, 0).mac();
         if maps.ports.read(index).ifindex == device.ifindex {
@@ -221,7 +221,7 @@ impl Ports {
         self.lose(maps, pins, name)?;
         if let Some(held) = self.by_name.remove(name) {
             maps.ports.write(u32::from(held.port), &Port::default());
-            // DEVICES has no way to delete in aya; an entry that no port names is not used.
+            // Its entry in DEVICES stays: one that no port names is not used.
         }
         Ok(())
     }

@@ -15,7 +15,11 @@ use super::{
 ///
 /// # Errors
 /// It is none, or cannot be sent.
-pub fn turn_back(world: &World, from: u32, packet: Packet) -> Result<(Verdict, Vec<u8>), Verdict> {
+pub fn turn_back(
+    world: &mut World,
+    from: u32,
+    packet: Packet,
+) -> Result<(Verdict, Vec<u8>), Verdict> {
     let faces_backends = world
         .interfaces
         .get(&from)
@@ -37,10 +41,13 @@ pub fn turn_back(world: &World, from: u32, packet: Packet) -> Result<(Verdict, V
         return Err(drop(Reason::TtlExpired));
     }
     let Some(mac) = way.to else {
-        if packet.ip.length() > world.punt_max {
-            return Err(Verdict::Pass);
-        }
+        let fits = packet.ip.length() <= world.punt_max && world.punt_room > 0;
         let packet = rewritten(hop(packet), vip);
+        if !fits {
+            // The kernel may be able to send it on, with the VIP as its source.
+            return Ok((Verdict::Pass, packet.bytes()));
+        }
+        world.punt_room -= 1;
         let verdict = Verdict::Punt {
             packet: packet.ip_bytes(),
         };

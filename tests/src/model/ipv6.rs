@@ -12,7 +12,7 @@ use super::{
 pub const LENGTH: usize = 40;
 
 /// The most extension headers that are stepped over.
-const EXTENSIONS_MAX: usize = 6;
+const EXTENSIONS_MAX: usize = 5;
 
 /// Next headers.
 mod next_header {
@@ -248,11 +248,11 @@ mod tests {
     }
 
     #[test]
-    fn six_are_and_a_seventh_is_not() {
-        let mut chain = [extension(60); 5].concat();
+    fn five_are_and_a_sixth_is_not() {
+        let mut chain = [extension(60); 4].concat();
         chain.extend(extension(6));
-        assert_eq!(parsed(&packet(60, &chain)), Ok((6, false, 48)));
-        let mut chain = [extension(60); 6].concat();
+        assert_eq!(parsed(&packet(60, &chain)), Ok((6, false, 40)));
+        let mut chain = [extension(60); 5].concat();
         assert_eq!(parsed(&packet(60, &chain)), PASS);
         chain.extend(extension(6));
         assert_eq!(parsed(&packet(60, &chain)), PASS);

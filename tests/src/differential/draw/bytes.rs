@@ -54,7 +54,7 @@ fn near_an_mtu(rng: &mut Rng, setup: &Setup, ip: &Ip) -> Option<usize> {
 
 /// Extension headers, most of them where they belong.
 pub(super) fn extensions(rng: &mut Rng) -> Vec<(u8, Vec<u8>)> {
-    let count = weighted(rng, &[(6, 1), (3, 2), (2, 3), (1, 5), (1, 6), (1, 7)]);
+    let count = weighted(rng, &[(6, 1), (3, 2), (2, 3), (1, 4), (1, 5), (1, 6)]);
     (0..count)
         .map(|place| {
             let number = match (place, rng.u32(0..20)) {

@@ -63,7 +63,7 @@ pub fn setup(rng: &mut Rng) -> Setup {
     let mut setup = Setup {
         vlan: chance(rng, 400),
         front_faces_backends: chance(rng, 300),
-        punts_are_read: chance(rng, 850),
+        punts_are_read: chance(rng, 750),
         asks_first: chance(rng, 150),
         tunnel_sources,
         inserts: weighted(

@@ -58,8 +58,8 @@ pub struct Ip {
     pub extensions: Vec<(u8, Vec<u8>)>,
     /// What it carries.
     pub transport: Transport,
-    /// What follows the transport header.
-    pub payload: Vec<u8>,
+    /// Bytes that follow the transport header.
+    pub payload: usize,
 }
 
 /// What an IP packet carries.
@@ -193,13 +193,13 @@ impl Ip {
             }
             Transport::Udp { ports, checksum } => {
                 let mut bytes: Vec<u8> = ports.iter().flat_map(|p| p.to_be_bytes()).collect();
-                bytes.extend(((8 + self.payload.len()) as u16).to_be_bytes());
+                bytes.extend(((8 + self.payload) as u16).to_be_bytes());
                 bytes.extend([0, 0]);
                 (bytes, checksum.then_some(6))
             }
             Transport::Other(_) => (Vec::new(), None),
         };
-        bytes.extend(&self.payload);
+        bytes.extend((0..self.payload).map(|n| n as u8));
         if let Some(field) = field {
             let mut summed = [octets(self.source), octets(self.destination)].concat();
             summed.extend((bytes.len() as u32).to_be_bytes());
@@ -253,7 +253,7 @@ mod tests {
                 options: vec![1, 1, 1, 0],
                 extensions: vec![(0, vec![1; 6]), (60, vec![1; 14])],
                 transport,
-                payload: b"payload".to_vec(),
+                payload: 7,
             }),
             padding: 5,
             mutations: Vec::new(),
@@ -297,11 +297,14 @@ mod tests {
                             NetSlice::Arp(_) => panic!("an IP packet"),
                         };
                         assert_eq!(sum.unwrap(), tcp.checksum());
-                        assert_eq!(tcp.payload(), b"payload");
+                        assert_eq!(tcp.payload(), [0, 1, 2, 3, 4, 5, 6]);
                     }
                     TransportSlice::Udp(udp) => {
                         assert_eq!((udp.source_port(), udp.destination_port()), (40_000, 53));
-                        assert_eq!((udp.length(), udp.payload()), (15, &b"payload"[..]));
+                        assert_eq!(
+                            (udp.length(), udp.payload()),
+                            (15, &[0, 1, 2, 3, 4, 5, 6][..])
+                        );
                     }
                     other => panic!("{other:?}"),
                 }

@@ -12,10 +12,23 @@ pub struct Flows {
     /// Flows of services that are always tracked. The least recently used entry gives way, so nothing
     /// is ever refused for want of room; what gives way is not part of the model.
     pub always: Store,
-    /// Entries for SYNs that may yet be made in this tick.
-    pub syn_budget: u32,
-    /// Entries for other packets that may yet be made in this tick.
-    pub other_budget: u32,
+    /// How many entries are made in a tick.
+    pub budget: Budget,
+}
+
+/// How many entries are made in a tick: for SYNs, and for other packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// At most so many for SYNs.
+    pub syn: u32,
+    /// At most so many for others.
+    pub other: u32,
+    /// The tick that the two below are of.
+    pub tick: u64,
+    /// Made for SYNs.
+    pub syn_made: u32,
+    /// Made for others.
+    pub other_made: u32,
 }
 
 /// A flow table: a map for each IP version.
@@ -71,22 +84,20 @@ impl Flows {
 
     /// Makes an entry where none is, at the cost of a budget. False: it could not be made.
     pub fn insert(&mut self, which: Which, flow: FlowTuple, entry: Entry, syn: bool) -> bool {
-        let budget = if syn {
-            self.syn_budget
+        let mut budget = self.budget.at(entry.last_seen);
+        let (made, most) = if syn {
+            (&mut budget.syn_made, budget.syn)
         } else {
-            self.other_budget
+            (&mut budget.other_made, budget.other)
         };
         let half = self.store(which).half(&flow);
         let is_full = half.room.is_some_and(|room| half.entries.len() >= room);
-        if budget == 0 || is_full {
+        if *made >= most || is_full {
             return false;
         }
         half.entries.insert(flow, entry);
-        if syn {
-            self.syn_budget -= 1;
-        } else {
-            self.other_budget -= 1;
-        }
+        *made += 1;
+        self.budget = budget;
         true
     }
 
@@ -94,6 +105,21 @@ impl Flows {
     pub fn replace(&mut self, which: Which, flow: FlowTuple, entry: Entry) {
         let before = self.store(which).half(&flow).entries.insert(flow, entry);
         assert!(before.is_some(), "only what is there is replaced");
+    }
+}
+
+impl Budget {
+    /// The budget in a tick: each has it anew.
+    const fn at(self, tick: u64) -> Self {
+        if self.tick == tick {
+            return self;
+        }
+        Self {
+            tick,
+            syn_made: 0,
+            other_made: 0,
+            ..self
+        }
     }
 }
 

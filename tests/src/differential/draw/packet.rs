@@ -262,7 +262,7 @@ fn ip(rng: &mut Rng, setup: &Setup, from: SocketAddr, to: SocketAddr, udp: bool)
             Vec::new()
         },
         transport,
-        payload: Vec::new(),
+        payload: 0,
     };
     ip.payload = bytes::payload(rng, setup, &ip);
     ip

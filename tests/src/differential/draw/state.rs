@@ -26,7 +26,8 @@ pub(super) fn fill(rng: &mut Rng, setup: &mut Setup) {
         if ails {
             service.backends.iter_mut().for_each(|b| ail(rng, b));
         }
-        if moves && service.tracking != TrackingSetup::Never {
+        // No plan moves a slot of a service that is never tracked.
+        if moves && (service.tracking != TrackingSetup::Never || chance(rng, 200)) {
             set_in_motion(rng, service);
         }
     }

@@ -36,7 +36,7 @@ pub use self::{
 };
 use crate::{
     decap::Decap,
-    host::{Host, has_ipv6},
+    host::Host,
     mode::{Family, Forward},
     netlink::Route,
 };
@@ -195,7 +195,7 @@ impl Topology {
         let packet = forward.is_tunnel().then(|| self.mtu - TUNNEL);
         default_both(host, way_back, packet)?;
         if forward.answers_directly() {
-            for family in families() {
+            for family in Family::known() {
                 host.own_silently(family.vip().ip())?;
             }
         }
@@ -266,15 +266,9 @@ fn set_mtu(ends: [(&Host, &str); 2], mtu: u32) -> Result<()> {
         .try_for_each(|(host, interface)| host.set_mtu(interface, mtu))
 }
 
-/// Those that the kernel knows.
-fn families() -> impl Iterator<Item = Family> {
-    let all = Family::ALL.into_iter();
-    all.filter(|family| *family == Family::Ipv4 || has_ipv6())
-}
-
 /// With a link-local address, in whose name a host that forwards asks for neighbours.
 fn address_both(host: &Host, interface: &str, address: Ipv4Addr) -> Result<()> {
-    for family in families() {
+    for family in Family::known() {
         host.address(interface, family.at(address.into()), family.network())?;
         if family == Family::Ipv6 {
             host.address(interface, link_local(address), family.network())?;
@@ -284,7 +278,7 @@ fn address_both(host: &Host, interface: &str, address: Ipv4Addr) -> Result<()> {
 }
 
 fn route_both(host: &Host, network: Ipv4Addr, gateway: Ipv4Addr) -> Result<()> {
-    families().try_for_each(|family| {
+    Family::known().try_for_each(|family| {
         let [network, gateway] = [network, gateway].map(|one| family.at(one.into()));
         host.route(network, family.network(), gateway)
     })
@@ -293,7 +287,7 @@ fn route_both(host: &Host, network: Ipv4Addr, gateway: Ipv4Addr) -> Result<()> {
 /// A default route; whoever opens a TCP connection from there is told to send packets of at most
 /// `packet` bytes.
 fn default_both(host: &Host, gateway: Ipv4Addr, packet: Option<u32>) -> Result<()> {
-    families().try_for_each(|family| {
+    Family::known().try_for_each(|family| {
         let mut route = Route::new(family.anywhere(), 0, family.at(IpAddr::from(gateway)));
         if let Some(packet) = packet {
             route = route.advertising(packet - family.header() - TCP);

@@ -20,7 +20,7 @@ pub mod trace;
 pub mod vip;
 
 /// The version of everything in this module.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// What the map named `abi` holds: enough to refuse maps that another version made.
 #[repr(C)]
@@ -58,6 +58,7 @@ mod pod {
         super::port::IngressRow,
         super::port::Port,
         super::reply::ReplyV4,
+        super::reply::ReplyV6,
         super::service::ServiceId,
         super::service::ServiceRecord,
         super::settings::Settings,

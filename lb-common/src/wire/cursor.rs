@@ -4,6 +4,8 @@ use core::marker::PhantomData;
 
 use network_types::ip::Ipv4Hdr;
 
+use crate::verifier::forget;
+
 /// A type that may be laid over packet bytes.
 ///
 /// # Safety
@@ -20,6 +22,23 @@ unsafe impl Header for Ipv4Hdr {}
 /// The packet ends before the header does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Truncated;
+
+/// How far ahead of a cursor something stands, at most [`Ahead::MOST`] bytes. The verifier knows no more
+/// of it than that.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ahead(u32);
+
+impl Ahead {
+    /// The farthest; all bits of a mask.
+    pub const MOST: u32 = 0x3fff;
+
+    /// So much farther, modulo [`Self::MOST`] and one; `any` is for [`forget`].
+    #[inline(always)]
+    #[must_use]
+    pub fn plus(self, bytes: u32, any: u8) -> Self {
+        Self(forget(self.0 + bytes, any) & Self::MOST)
+    }
+}
 
 /// A position in a packet and the packet's end.
 ///
@@ -98,6 +117,36 @@ impl<'a> Cursor<'a> {
         }
         self.position = next;
         Ok(header)
+    }
+
+    /// Looks at a header ahead and takes nothing.
+    ///
+    /// # Errors
+    /// [`Truncated`] where the packet ends before it does.
+    #[inline(always)]
+    pub fn peek<T: Header>(&self, ahead: Ahead) -> Result<&T, Truncated> {
+        let () = T::ALIGNED;
+        let here = self.position.wrapping_add(ahead.0 as usize);
+        if here.wrapping_add(size_of::<T>()) > self.end {
+            return Err(Truncated);
+        }
+        // SAFETY: it lies inside the packet (checked) and behind all that was handed out; `self` is
+        // borrowed for as long. `Header` allows any bytes at any address.
+        Ok(unsafe { &*here.cast::<T>() })
+    }
+
+    /// Passes over what is ahead.
+    ///
+    /// # Errors
+    /// [`Truncated`] where the packet ends before; the cursor has then not moved.
+    #[inline(always)]
+    pub fn advance(&mut self, ahead: Ahead) -> Result<(), Truncated> {
+        let next = self.position.wrapping_add(ahead.0 as usize);
+        if next > self.end {
+            return Err(Truncated);
+        }
+        self.position = next;
+        Ok(())
     }
 
     /// Whether at least `count` bytes are left.

@@ -36,7 +36,7 @@ use tokio::sync::mpsc;
 pub use self::{
     dry_run::DryRun,
     error::Error,
-    flows::{Batch, Cursor, Table},
+    flows::{Batch, Cursor, IpVersion, Table, Walked},
     host::check as check_host,
     ports::Device,
 };
@@ -267,8 +267,9 @@ impl Dataplane {
     pub fn reload(&mut self, settings: Settings) -> Result<(), Error> {
         let mut next = program::open(&self.pins, self.limits, &settings, false)?;
         program::load(&mut next, names::PROGRAM)?;
-        // The table of services that are always tracked may be another map now.
+        // Tables that were not used before are other maps now.
         let flows = Flows::take(&mut next)?;
+        self.maps.retake(&mut next)?;
         let program = attached(&mut next, names::PROGRAM)?;
         if self.tracing.is_none() {
             self.ports.replace_program(program)?;

@@ -32,7 +32,7 @@ use crate::{
     netlink::{self, Route},
     packet_socket::PacketSocket,
     topology::{
-        LB_BACK, LB_FRONT, Topology,
+        CLIENT, LB_BACK, LB_FRONT, Topology,
         addresses::{FRONT_NET, VIP_NET, link_local},
     },
 };
@@ -106,7 +106,10 @@ impl Tagged {
                 .map(|one| TaggedPort::start(&one.host, "eth0", tags))
                 .collect::<Result<_>>()?,
         };
+        let mac = client.link("eth0")?.mac;
         for family in Family::known() {
+            // Its first reply to somebody unknown goes through the load balancer's kernel.
+            lb.set_neighbour("front", family.at(CLIENT.into()), mac)?;
             route(client, family, VIP_NET, (LB_FRONT, front))?;
             if *forward == Forward::Dnat {
                 for backend in backends {

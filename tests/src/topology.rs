@@ -59,11 +59,14 @@ pub struct Topology {
     one_armed: bool,
     bridged: bool,
     mtu: u32,
+    tags: usize,
     tunnel_sources: Vec<String>,
 }
 
 /// Bytes that the longest tunnel adds to a packet: IPv6 and UDP.
 const TUNNEL: u32 = 40 + 8;
+/// The length of a VLAN tag.
+const TAG: u32 = 4;
 /// The length of a TCP header without options.
 const TCP: u32 = 20;
 
@@ -92,6 +95,11 @@ impl Topology {
         self.backends
             .iter_mut()
             .find(|backend| backend.name == name)
+    }
+
+    /// Where packets in tunnels may come from, addresses and prefixes.
+    pub fn tunnel_sources(&self) -> &[String] {
+        &self.tunnel_sources
     }
 
     /// HTTP requests that all backends answered.
@@ -192,7 +200,8 @@ impl Topology {
     ) -> Result<()> {
         let forward = self.forward;
         // Clients fill whole packets as they are told, and the tunnel needs its part.
-        let packet = forward.is_tunnel().then(|| self.mtu - TUNNEL);
+        let around = TUNNEL + TAG * u32::try_from(self.tags)?;
+        let packet = forward.is_tunnel().then(|| self.mtu - around);
         default_both(host, way_back, packet)?;
         if forward.answers_directly() {
             for family in Family::known() {

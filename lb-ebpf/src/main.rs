@@ -38,7 +38,7 @@ use crate::{family::Tables, verdict::Verdict};
 #[inline(always)]
 fn sluice(context: XdpContext) -> u32 {
     let (Ok(verdict) | Err(verdict)) = judge::<false>(&context);
-    verdict.conclude()
+    verdict.end().conclude()
 }
 
 /// The same for interfaces whose frames may lie in several buffers.
@@ -46,7 +46,7 @@ fn sluice(context: XdpContext) -> u32 {
 #[inline(always)]
 fn sluice_frags(context: XdpContext) -> u32 {
     let (Ok(verdict) | Err(verdict)) = judge::<true>(&context);
-    verdict.conclude()
+    verdict.end().conclude()
 }
 
 /// The same with a log record a packet; takes the other's place while somebody traces.
@@ -55,8 +55,7 @@ fn sluice_frags(context: XdpContext) -> u32 {
 fn sluice_traced(context: XdpContext) -> u32 {
     trace::before::<false>(&context);
     let (Ok(verdict) | Err(verdict)) = judge::<false>(&context);
-    trace::after::<false>(&context, verdict);
-    verdict.conclude()
+    trace::after::<false>(&context, verdict).conclude()
 }
 
 /// Both.
@@ -65,8 +64,7 @@ fn sluice_traced(context: XdpContext) -> u32 {
 fn sluice_traced_frags(context: XdpContext) -> u32 {
     trace::before::<true>(&context);
     let (Ok(verdict) | Err(verdict)) = judge::<true>(&context);
-    trace::after::<true>(&context, verdict);
-    verdict.conclude()
+    trace::after::<true>(&context, verdict).conclude()
 }
 
 #[inline(always)]

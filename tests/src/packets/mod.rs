@@ -17,3 +17,4 @@ pub use frame::Segment;
 pub use motion::{
     ALIVE, Counts, DEAD, DRAINING, Entry, FREE, Kind, Motion, OLD_COUNT, Old, ROW, Row, Stamp,
 };
+pub(crate) use show::difference;

@@ -8,7 +8,7 @@ use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 const WIDTH: usize = 16;
 
 /// A report of two frames that should be equal.
-pub(super) fn difference(expected: &[u8], actual: &[u8]) -> String {
+pub(crate) fn difference(expected: &[u8], actual: &[u8]) -> String {
     let mut text = format!(
         "expected ({} bytes): {}\nactual   ({} bytes): {}\n",
         expected.len(),

@@ -1,15 +1,22 @@
 //! The real `sluice decap`, inside a backend's host: takes packets out of their tunnel.
 
-use std::{fs::File, io::Read, io::Seek};
+use std::{
+    fs::File,
+    io::{Read, Seek},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
 
-use crate::{cli::forget_environment, daemon::START, host::Host, poll, process::Process, programs};
+use crate::{
+    cli::forget_environment, daemon::START, host::Host, poll, process::Process, programs, sweep,
+};
 
-/// A decapsulator; dropping it ends it.
+/// A decapsulator, of an instance of its own; dropping it ends it.
 #[derive(Debug)]
 pub struct Decap {
-    _process: Process,
+    process: Process,
 }
 
 impl Decap {
@@ -24,15 +31,24 @@ impl Decap {
             _ => attached(host, interface).then_some(Ok(())),
         });
         match attached.with_context(|| said(&mut output))? {
-            Ok(()) => Ok(Self { _process: process }),
+            Ok(()) => Ok(Self { process }),
             Err(status) => bail!("{what} ended: {status}\n{}", said(&mut output)),
         }
+    }
+}
+
+impl Drop for Decap {
+    fn drop(&mut self) {
+        // It cleans up, which it could not if it were killed.
+        self.process.signal(Signal::SIGTERM);
+        let _ = self.process.wait(Duration::from_secs(5));
     }
 }
 
 fn spawn(host: &Host, interface: &str, sources: &[String], output: &File) -> Result<Process> {
     let mut command = host.command(programs::sluice()?);
     forget_environment(&mut command);
+    command.args(["--instance", &sweep::unique_name()]);
     command.args(["decap", "--interface", interface]);
     for source in sources {
         command.args(["--from", source]);

@@ -45,4 +45,5 @@ pub mod test_run;
 pub mod topology;
 pub mod transfer;
 pub mod udp;
+pub mod ways;
 pub mod xdp;

@@ -13,6 +13,7 @@ pub mod controller;
 pub mod dataplane;
 pub mod explain;
 pub mod health;
+pub mod interfaces;
 pub mod model;
 pub mod neighbor;
 pub mod overrides;

@@ -3,6 +3,7 @@
 //! It carries out what `plan` decided and decides nothing itself. [`Dataplane`] is owned by the
 //! controller; nobody else writes maps.
 
+mod attach;
 pub mod costs;
 mod dry_run;
 mod error;
@@ -40,7 +41,13 @@ pub use self::{
     host::check as check_host,
     ports::Device,
 };
-use self::{flows::Flows, maps::Maps, pins::Pins, ports::Ports, program::Found};
+use self::{
+    flows::Flows,
+    maps::Maps,
+    pins::{Kind, Pins},
+    ports::Ports,
+    program::Found,
+};
 use crate::{
     model::{Limits, XdpMode},
     plan::{BackendIndex, Image, Plan, RawMaps},
@@ -93,7 +100,7 @@ impl Dataplane {
             limits,
             mut settings,
         } = options;
-        let pins = Pins::lock(bpffs, instance)?;
+        let pins = Pins::lock(Kind::Balancer, bpffs, instance)?;
         let adopted = match program::inspect(&pins, limits)? {
             Found::Adoptable => true,
             Found::Nothing => {
@@ -382,7 +389,7 @@ impl Dataplane {
 /// # Errors
 /// [`Error::InstanceBusy`] while its daemon runs, or the file system's.
 pub fn remove(bpffs: &Path, instance: &str) -> Result<Vec<String>, Error> {
-    let pins = Pins::lock(bpffs, instance)?;
+    let pins = Pins::lock(Kind::Balancer, bpffs, instance)?;
     let linked = pins.linked();
     let mut removed: Vec<_> = linked
         .iter()

@@ -1,4 +1,5 @@
-//! The pins of an instance: `<bpffs>/sluice/<instance>/{abi,maps,progs,links}`.
+//! The pins of an instance: `<bpffs>/sluice/<instance>/{abi,maps,progs,links}`, and the same below
+//! `<bpffs>/sluice-decap` for the backends' side of tunnels.
 
 use std::{
     fs::{self, DirBuilder, File},
@@ -11,6 +12,15 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::{Error, error::Doing as _, host, sys};
 
+/// Whose instances there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The load balancer's.
+    Balancer,
+    /// Those of the backends' side of tunnels.
+    Decap,
+}
+
 /// The folder of one instance, locked by this process.
 ///
 /// The lock is on the folder itself: what it guards is what it stands on.
@@ -21,14 +31,24 @@ pub(super) struct Pins {
     _lock: Flock<File>,
 }
 
+impl Kind {
+    /// The folder with a folder for each instance.
+    pub(super) fn folder(self, bpffs: &Path) -> PathBuf {
+        bpffs.join(match self {
+            Self::Balancer => "sluice",
+            Self::Decap => "sluice-decap",
+        })
+    }
+}
+
 impl Pins {
     /// Makes the folders where they are missing, and locks the instance.
     ///
     /// # Errors
     /// [`Error::NoBpffs`], [`Error::InstanceBusy`], or the file system's.
-    pub(super) fn lock(bpffs: &Path, instance: &str) -> Result<Self, Error> {
+    pub(super) fn lock(kind: Kind, bpffs: &Path, instance: &str) -> Result<Self, Error> {
         host::check_bpffs(bpffs)?;
-        let root = bpffs.join("sluice").join(instance);
+        let root = kind.folder(bpffs).join(instance);
         loop {
             create(&root)?;
             let folder = File::open(&root).doing(|| format!("opening {}", root.display()))?;

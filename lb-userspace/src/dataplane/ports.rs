@@ -9,11 +9,7 @@ use std::{
     mem::offset_of,
 };
 
-use aya::programs::{
-    ProgramError, Xdp,
-    links::{FdLink, PinnedLink},
-    xdp::{XdpLink, XdpMode as AyaMode},
-};
+use aya::programs::{Xdp, xdp::XdpLink};
 use lb_common::abi::{
     backend::NextHop,
     port::{INGRESS_ROWS, Ingress, MAX_PORTS, Port, ingress_row},
@@ -23,9 +19,10 @@ use nix::net::if_::if_indextoname;
 
 use super::{
     Error,
+    attach::{self, errno},
     maps::Maps,
     pins::{self, Pins},
-    sys::{detach_link, link_ifindex},
+    sys::detach_link,
 };
 use crate::model::XdpMode;
 
@@ -144,10 +141,8 @@ impl Ports {
         };
         // The pin holds the link; without a pin it must go before a new one can come.
         held.link = None;
-        held.link = Some(match adopt(pins, program, device)? {
-            Some(link) => link,
-            None => fresh(pins, program, device, mode)?,
-        });
+        let attached = attach::attach(&mut [program], device, mode, &pins.link(&device.name))?;
+        held.link = Some(attached.link);
         Ok(())
     }
 
@@ -247,63 +242,5 @@ fn clear_ingress(maps: &Maps, ifindex: u32) {
     let row = maps.ingress.read(number);
     if let Some(way) = row.0.iter().position(|way| way.ifindex() == ifindex) {
         maps.ingress.store_u64(number, way * size_of::<u64>(), 0);
-    }
-}
-
-/// Takes over a pinned link, if it still holds this very interface.
-fn adopt(pins: &Pins, program: &mut Xdp, device: &Device) -> Result<Option<XdpLink>, Error> {
-    let path = pins.link(&device.name);
-    let Ok(pinned) = PinnedLink::from_pin(&path) else {
-        return Ok(None);
-    };
-    if link_ifindex(&path) == Some(device.ifindex) {
-        let link = XdpLink::try_from(FdLink::from(pinned))?;
-        let id = program.attach_to_link(link)?;
-        return Ok(Some(program.take_link(id)?));
-    }
-    // The interface it held is gone, or lives in another namespace.
-    pins::remove_file(&path)?;
-    Ok(None)
-}
-
-/// Attaches anew and pins the link.
-fn fresh(pins: &Pins, program: &mut Xdp, device: &Device, mode: XdpMode) -> Result<XdpLink, Error> {
-    let id = match mode {
-        XdpMode::Generic => program.attach_to_if_index(device.ifindex, AyaMode::Skb),
-        XdpMode::Native => program.attach_to_if_index(device.ifindex, AyaMode::Driver),
-        XdpMode::Auto => program
-            .attach_to_if_index(device.ifindex, AyaMode::Driver)
-            .or_else(|error| match errno(&error) {
-                Some(libc::EOPNOTSUPP) => {
-                    log::warn!(
-                        "interface {}: the driver has no native XDP; attached in generic mode, \
-                         which is slower",
-                        device.name
-                    );
-                    program.attach_to_if_index(device.ifindex, AyaMode::Skb)
-                }
-                _ => Err(error),
-            }),
-    };
-    let id = id.map_err(|error| {
-        let name = device.name.clone();
-        match errno(&error) {
-            Some(libc::EBUSY | libc::EEXIST) => Error::InterfaceBusy { name },
-            Some(libc::EOPNOTSUPP) if mode == XdpMode::Native => Error::NoNative { name },
-            _ => Error::Attach {
-                name,
-                source: Box::new(error),
-            },
-        }
-    })?;
-    let link = FdLink::try_from(program.take_link(id)?)?;
-    let pinned = link.pin(pins.link(&device.name))?;
-    Ok(XdpLink::try_from(FdLink::from(pinned))?)
-}
-
-fn errno(error: &ProgramError) -> Option<i32> {
-    match error {
-        ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
-        _ => None,
     }
 }

@@ -62,7 +62,11 @@ mod tests {
             (C, [Some(C), Some(C), Some(C), Some(C)]),
         ] {
             for (outer, expected) in outer.into_iter().zip(row) {
-                assert_eq!(inner.decapsulated(outer), expected, "{inner:?} in {outer:?}");
+                assert_eq!(
+                    inner.decapsulated(outer),
+                    expected,
+                    "{inner:?} in {outer:?}"
+                );
             }
         }
     }

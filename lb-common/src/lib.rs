@@ -3,6 +3,7 @@
 //! - [`abi`]: the layout of every map, byte for byte, and its version.
 //! - [`wire`]: packet parsing over one cursor; the same code runs in the kernel and in tests.
 //! - [`hash`]: the keyed flow hash and the slot it leads to.
+//! - [`ecn`]: congestion marks at the end of a tunnel (RFC 6040).
 //! - [`checksum`]: how a checksum changes when a part of the packet does (RFC 1624).
 //!
 //! Nothing here allocates, panics or knows of aya (but for the `user` feature, which marks the map
@@ -13,6 +14,7 @@
 pub mod abi;
 pub mod bench;
 pub mod checksum;
+pub mod ecn;
 pub mod endian;
 pub mod hash;
 pub mod wire;

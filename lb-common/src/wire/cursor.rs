@@ -100,6 +100,19 @@ impl<'a> Cursor<'a> {
         Ok(header)
     }
 
+    /// The next byte, which is left where it is.
+    ///
+    /// # Errors
+    /// [`Truncated`] at the packet's end.
+    #[inline(always)]
+    pub fn peek(&self) -> Result<u8, Truncated> {
+        if self.position.wrapping_add(1) > self.end {
+            return Err(Truncated);
+        }
+        // SAFETY: inside the packet (checked); readable by the contract of the constructors.
+        Ok(unsafe { *self.position })
+    }
+
     /// Whether at least `count` bytes are left.
     ///
     /// Compares pointers and does not subtract them: the verifier lets only programs with
@@ -125,6 +138,15 @@ mod tests {
         assert!(cursor.has(5) && !cursor.has(6));
         assert_eq!(cursor.read::<Ipv4Hdr>().err(), Some(Truncated));
         assert_eq!((bytes[8], bytes[28]), (1, 2));
+    }
+
+    #[test]
+    fn a_byte_that_was_looked_at_is_still_to_be_read() {
+        let mut bytes = [7_u8; 20];
+        let mut cursor = Cursor::new(&mut bytes);
+        assert_eq!(cursor.peek(), Ok(7));
+        cursor.read::<Ipv4Hdr>().unwrap();
+        assert_eq!(cursor.peek(), Err(Truncated));
     }
 
     #[test]

@@ -1,9 +1,7 @@
 //! Ethernet II. Addresses are kept as integers: copying them as arrays becomes a call to a
 //! byte-by-byte copy on the BPF target.
 
-use network_types::eth::EtherType;
-
-use super::Header;
+use super::{Header, link::EtherType};
 use crate::abi::backend::NextHop;
 
 /// An Ethernet header as it stands in a frame.
@@ -14,7 +12,8 @@ pub struct Ethernet {
     head: [u8; 8],
     /// The last 4 bytes of the source.
     tail: [u8; 4],
-    ether_type: [u8; 2],
+    /// What follows.
+    pub ether_type: EtherType,
 }
 
 // SAFETY: arrays of bytes only.
@@ -27,7 +26,7 @@ impl Ethernet {
     /// Whether the frame carries IPv4.
     #[inline(always)]
     pub const fn is_ipv4(&self) -> bool {
-        u16::from_ne_bytes(self.ether_type) == EtherType::Ipv4 as u16
+        self.ether_type.is(EtherType::IPV4)
     }
 
     /// Writes both addresses, given as in [`NextHop::mac`].

@@ -5,14 +5,20 @@
 
 pub mod cursor;
 pub mod ethernet;
+pub mod ip;
 pub mod ipv4;
+pub mod ipv6;
+pub mod link;
 pub mod packet;
 pub mod ports;
 pub mod tcp;
 pub mod transport;
+pub mod tunnel;
 pub mod udp;
 
 pub use cursor::{Cursor, Header};
+pub use ip::Ip;
+pub use link::Link;
 pub use packet::{Accept, Packet, Unparsed, parse};
 pub use transport::Transport;
 

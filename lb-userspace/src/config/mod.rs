@@ -23,6 +23,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub(crate) use decode::nearest;
+pub(crate) use error::quote;
 pub use error::{Error, Finding, Position, Warning};
 pub use starter::starter;
 pub use validate::{admin_socket, instance_name, interface_name, state_dir};

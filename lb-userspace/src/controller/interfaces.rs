@@ -5,10 +5,11 @@
 mod watch;
 
 pub(super) use self::watch::{LOOK, Watched};
-pub(super) use crate::interfaces::{Configured, find};
 use super::{Error, state::Controller};
+pub(super) use crate::interfaces::{Configured, find};
 use crate::{
     dataplane::Device,
+    interfaces,
     model::{Interface, XdpMode},
     neighbor::{self, AttachMode},
 };
@@ -32,13 +33,9 @@ impl Controller {
             let known = self.dataplane.device(&device.name).is_some();
             let before = self.model.interfaces.iter().find(|i| i.name == device.name);
             let changes = before.is_some_and(|before| before.xdp != *mode)
-                && !self.running_mode(device).is_some_and(|running| {
-                    matches!(
-                        (mode, running),
-                        (XdpMode::Auto | XdpMode::Native, AttachMode::Native)
-                            | (XdpMode::Generic, AttachMode::Generic)
-                    )
-                });
+                && !self
+                    .running_mode(device)
+                    .is_some_and(|running| interfaces::fits(*mode, running));
             if known && !changes {
                 continue;
             }

@@ -41,6 +41,24 @@ pub enum Error {
         /// The instance.
         instance: String,
     },
+    /// Another process takes tunnels off under the same name.
+    #[error(
+        "`sluice decap` runs as instance `{instance}` already; stop it first, or use another --instance"
+    )]
+    DecapBusy {
+        /// The instance.
+        instance: String,
+    },
+    /// Another instance takes tunnels off on the interface.
+    #[error(
+        "interface {name} belongs to `sluice decap` of instance `{instance}` already; stop that one, or          where it was killed: sluice --instance {instance} decap --detach"
+    )]
+    InterfaceTaken {
+        /// The interface.
+        name: String,
+        /// The instance.
+        instance: String,
+    },
     /// The pinned maps were made by another version.
     #[error(
         "the maps of instance `{instance}` have ABI version {found}, this is version {expected}; \

@@ -5,6 +5,7 @@
 
 mod attach;
 pub mod costs;
+mod decap;
 mod dry_run;
 mod error;
 mod flows;
@@ -35,10 +36,11 @@ use lb_common::abi::{
 use tokio::sync::mpsc;
 
 pub use self::{
+    decap::{Decap, DecapCounts, DecapOptions, DecapProgram, decap_counts, remove_decap},
     dry_run::DryRun,
     error::Error,
     flows::{Batch, Cursor, Table},
-    host::check as check_host,
+    host::{check as check_host, check_for_decap as check_host_for_decap},
     ports::Device,
 };
 use self::{

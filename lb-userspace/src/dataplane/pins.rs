@@ -10,7 +10,10 @@ use std::{
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::{Error, error::Doing as _, host, sys};
+use super::{Error, error::Doing as _, host, ports::Device, sys};
+
+/// The folder of an instance's maps.
+const MAPS: &str = "maps";
 
 /// Whose instances there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +68,7 @@ impl Pins {
             };
             // A daemon that was just leaving may have removed the folder between the two steps.
             if same_file(&lock, &root) {
-                for folder in ["maps", "progs", "links"] {
+                for folder in [MAPS, "progs", "links"] {
                     create(&root.join(folder))?;
                 }
                 return Ok(Self {
@@ -89,7 +92,7 @@ impl Pins {
 
     /// The pin of a map.
     pub(super) fn map(&self, name: &str) -> PathBuf {
-        self.root.join("maps").join(name)
+        self.root.join(MAPS).join(name)
     }
 
     /// The pin of the program.
@@ -100,6 +103,19 @@ impl Pins {
     /// The pin of an interface's link.
     pub(super) fn link(&self, interface: &str) -> PathBuf {
         self.root.join("links").join(encode(interface))
+    }
+
+    /// Another instance of the same kind that holds an interface.
+    pub(super) fn other_holder(&self, device: &Device) -> Option<String> {
+        let instances = fs::read_dir(self.root.parent()?).ok()?;
+        instances
+            .flatten()
+            .filter(|instance| instance.path() != self.root)
+            .find(|instance| {
+                let link = instance.path().join("links").join(encode(&device.name));
+                sys::link_ifindex(&link) == Some(device.ifindex)
+            })
+            .and_then(|instance| instance.file_name().into_string().ok())
     }
 
     /// The interfaces that have a link pinned.
@@ -124,7 +140,7 @@ impl Pins {
         for interface in self.linked() {
             sys::detach_link(&self.link(&interface));
         }
-        for folder in ["links", "progs", "maps"] {
+        for folder in ["links", "progs", MAPS] {
             remove_folder(&self.root.join(folder))?;
         }
         remove_file(&self.abi())?;
@@ -141,11 +157,16 @@ impl Pins {
     /// # Errors
     /// The file system's.
     pub(super) fn clear(&self) -> Result<(), Error> {
-        for folder in ["links", "progs", "maps"] {
+        for folder in ["links", "progs", MAPS] {
             empty_folder(&self.root.join(folder))?;
         }
         remove_file(&self.abi())
     }
+}
+
+/// The pin of a map of an instance that is another process's.
+pub(super) fn map_of(kind: Kind, bpffs: &Path, instance: &str, name: &str) -> PathBuf {
+    kind.folder(bpffs).join(instance).join(MAPS).join(name)
 }
 
 /// Replaces the pin at `path` by a new one, made by `pin`, so that there always is one.

@@ -11,7 +11,7 @@ pub(crate) use self::step::{Step, step};
 use crate::{
     dataplane::Device,
     model::{Interface, XdpMode},
-    neighbor::Link,
+    neighbor::{AttachMode, Link},
 };
 
 /// Why there is nothing to attach to.
@@ -90,6 +90,15 @@ pub(crate) fn device(link: &Link, links: &[Link]) -> Result<Device, Error> {
         ifindex: link.ifindex,
         mac,
     })
+}
+
+/// Whether a program that runs like this is attached as asked for.
+pub(crate) const fn fits(mode: XdpMode, running: AttachMode) -> bool {
+    matches!(
+        (mode, running),
+        (XdpMode::Auto | XdpMode::Native, AttachMode::Native)
+            | (XdpMode::Generic, AttachMode::Generic)
+    )
 }
 
 #[cfg(test)]

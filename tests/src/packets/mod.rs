@@ -6,12 +6,15 @@
 //! `BPF_PROG_TEST_RUN`, attached to nothing.
 
 mod bed;
+mod decap;
 mod fixture;
 mod frame;
 mod motion;
 mod show;
+pub mod tunnel;
 
 pub use bed::{Bed, CLIENT_MAC, Outcome, Ran, Side, WEB, backend_mac};
+pub use decap::DecapBed;
 pub use fixture::{Expect, Fixture};
 pub use frame::Segment;
 pub use motion::{

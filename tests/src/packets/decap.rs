@@ -63,7 +63,20 @@ impl DecapBed {
         Ok(())
     }
 
-    /// The same with one of the programs.
+    /// The same of a frame that stays as it is.
+    ///
+    /// # Panics
+    /// As [`Self::check`].
+    pub fn check_untouched(
+        &mut self,
+        name: &str,
+        frame: &[u8],
+        counter: DecapCounter,
+    ) -> Result<()> {
+        self.check(name, frame, counter, frame)
+    }
+
+    /// The same as [`Self::check`] with one of the programs.
     ///
     /// # Panics
     /// As [`Self::check`].

@@ -178,6 +178,28 @@ impl Tunnel {
     }
 }
 
+/// A packet in every kind of tunnel, with the kind's name; from 10.77.2.1 or fd77:2::1.
+pub fn around(inner: &[u8]) -> [(&'static str, Tunnel); 4] {
+    let over_ipv4 = |kind| Tunnel::new("10.77.2.1", "10.77.2.11", kind, inner);
+    let over_ipv6 = |kind| Tunnel::new("fd77:2::1", "fd77:2::11", kind, inner);
+    [
+        ("IPIP", over_ipv4(Encapsulation::Ipip)),
+        ("GUE", over_ipv4(Encapsulation::Gue)),
+        ("IPIP over IPv6", over_ipv6(Encapsulation::Ipip)),
+        ("GUE over IPv6", over_ipv6(Encapsulation::Gue)),
+    ]
+}
+
+/// A frame with other bytes from `at` on.
+///
+/// # Panics
+/// Where it ends before they do.
+pub fn with(frame: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    frame[at..at + bytes.len()].copy_from_slice(bytes);
+    frame
+}
+
 /// A UDP packet from its IP header on, with a traffic class and IPv4 options.
 ///
 /// # Panics

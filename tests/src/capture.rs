@@ -140,7 +140,7 @@ impl Frame {
     }
 }
 
-fn open(index: u32) -> Result<Socket> {
+pub(crate) fn open(index: u32) -> Result<Socket> {
     let protocol = i32::from(ETH_P_ALL.to_be());
     let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(protocol)))?;
     let address = libc::sockaddr_ll {

@@ -28,8 +28,8 @@ use crate::netns;
 /// Where pins live, a folder an instance.
 pub const PINS: &str = "/sys/fs/bpf/sluice";
 
-/// The same of `sluice decap`.
-pub const DECAP_PINS: &str = "/sys/fs/bpf/sluice-decap";
+/// The name, below a BPF file system, of the folder with a folder for each instance of `sluice decap`.
+pub const DECAP: &str = "sluice-decap";
 
 /// Where sockets live, a folder an instance.
 pub const RUN: &str = "/run/sluice";
@@ -84,8 +84,8 @@ pub fn sweep() {
             eprintln!("sweep: {error:#}");
         }
     }
-    let folders = [PINS, DECAP_PINS, RUN].map(PathBuf::from);
-    for folder in folders.into_iter().chain([env::temp_dir()]) {
+    let decap = Path::new(BPFFS).join(DECAP);
+    for folder in [PINS.into(), decap, RUN.into(), env::temp_dir()] {
         for name in names_in(&folder).iter().filter(|name| is_orphan(name)) {
             // Where there is none, there is nothing to unmount.
             for mounted in [OWN_BPFFS, STATE] {

@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use socket2::Socket;
 
 use crate::{capture, decap::Decap, host::Host, netlink::ANYWHERE, packets::tunnel::Tunnel, sweep};
 
@@ -34,6 +35,13 @@ pub struct TunnelEnd {
     pub balancer: Host,
     /// Takes packets out of tunnels.
     pub backend: Host,
+}
+
+/// The way from the balancer's interface to the backend's.
+#[derive(Debug)]
+pub struct Wire {
+    socket: Socket,
+    addresses: Vec<u8>,
 }
 
 impl TunnelEnd {
@@ -71,17 +79,17 @@ impl TunnelEnd {
 
     /// Sends a frame to the backend's interface.
     pub fn send(&self, frame: &[u8]) -> Result<()> {
+        self.wire()?.send(frame)
+    }
+
+    /// The way for many frames.
+    pub fn wire(&self) -> Result<Wire> {
         let from = self.balancer.link(INTERFACE)?;
         let to = self.backend.link(INTERFACE)?.mac;
-        let addressed = [&to[..], &from.mac, &frame[12..]].concat();
-        let socket = self.balancer.run(|| capture::open(from.index))?;
-        let sent = socket.send(&addressed).context("sending a frame")?;
-        ensure!(
-            sent == addressed.len(),
-            "{sent} of {} bytes",
-            addressed.len()
-        );
-        Ok(())
+        Ok(Wire {
+            socket: self.balancer.run(|| capture::open(from.index))?,
+            addresses: [to, from.mac].concat(),
+        })
     }
 
     /// A socket at one of the VIPs, with a deadline for what it receives.
@@ -113,6 +121,21 @@ impl TunnelEnd {
     pub fn program(&self) -> Result<Option<(u32, bool)>> {
         let program = self.backend.link(INTERFACE)?.xdp;
         Ok(program.map(|program| (program.id, program.native)))
+    }
+}
+
+impl Wire {
+    /// Sends a frame, with the Ethernet addresses that it needs here.
+    pub fn send(&self, frame: &[u8]) -> Result<()> {
+        let behind = frame.get(self.addresses.len()..).unwrap_or(&[]);
+        let addressed = [&self.addresses, behind].concat();
+        let sent = self.socket.send(&addressed).context("sending a frame")?;
+        ensure!(
+            sent == addressed.len(),
+            "{sent} of {} bytes",
+            addressed.len()
+        );
+        Ok(())
     }
 }
 

@@ -235,3 +235,25 @@ fn frames_in_several_buffers_are_taken_off_whole() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn the_programs_stay_far_from_the_kernels_limits() -> Result<()> {
+    let Some(mut bed) = DecapBed::new(&SOURCES)? else {
+        return Ok(());
+    };
+    for which in [DecapProgram::Plain, DecapProgram::Frags] {
+        let info = bed.info(which)?;
+        // A million is the limit; the next kernel's verifier may need more for the same program.
+        let verified = info.verified_instruction_count();
+        eprintln!(
+            "{which:?} {verified:?} {:?} {}",
+            info.size_translated(),
+            info.size_jitted()
+        );
+        assert!(
+            verified.is_some_and(|count| count < 100_000),
+            "{which:?}: {verified:?}"
+        );
+    }
+    Ok(())
+}

@@ -6,6 +6,8 @@ use std::{
     io::ErrorKind,
     net::{SocketAddrV4, TcpListener},
     os::fd::AsFd,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    thread,
     time::Duration,
 };
 
@@ -209,6 +211,47 @@ fn a_killed_one_goes_on_and_the_next_takes_its_place() -> Result<()> {
     assert!(decap.stop(Signal::SIGTERM)?.success());
     assert_eq!(end.program()?, None);
     assert!(!decap.pins().exists());
+    Ok(())
+}
+
+#[test]
+fn no_packet_is_missed_while_the_next_takes_over() -> Result<()> {
+    let Some(end) = TunnelEnd::build()? else {
+        return Ok(());
+    };
+    let mut decap = end.decap()?;
+    decap.restart()?;
+    let socket = end.listen(VIPS[0], SOON)?;
+    let (stop, arrived) = (AtomicBool::new(false), AtomicU32::new(0));
+    let (wire, stop, arrived) = (&end.wire()?, &stop, &arrived);
+    let sent = thread::scope(|scope| -> Result<u32> {
+        let sender = scope.spawn(move || -> Result<u32> {
+            let mut sent = 0;
+            while !stop.load(Ordering::Relaxed) {
+                // No more than the socket has room for.
+                if sent - arrived.load(Ordering::Relaxed) < 64 {
+                    wire.send(&tunnel(b"question").bytes())?;
+                    sent += 1;
+                }
+            }
+            wire.send(&tunnel(b"").bytes())?;
+            Ok(sent)
+        });
+        let receiver = scope.spawn(move || -> Result<()> {
+            while socket.recv(&mut [0; 64])? > 0 {
+                arrived.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(())
+        });
+        decap.kill9();
+        let restarted = decap.restart();
+        stop.store(true, Ordering::Relaxed);
+        restarted?;
+        receiver.join().expect("the receiver")?;
+        sender.join().expect("the sender")
+    })?;
+    assert!(sent > 100, "{sent}");
+    assert_eq!(arrived.load(Ordering::Relaxed), sent);
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! Every map. Sizes of the lists are placeholders of one entry; user space sets them when it loads the
 //! program.
 
+use core::mem::offset_of;
+
 use aya_ebpf::{
     macros::map,
     maps::{LpmTrie, PerCpuArray, lpm_trie::Key},
@@ -17,11 +19,11 @@ const READ_ONLY: u32 = 1 << 7;
 /// IPv4 prefixes that tunnels may come from, to `LISTED`. Written before the program is attached, and not
 /// again. As many entries as there are prefixes.
 #[map]
-static DECAP_SOURCES_IPV4: LpmTrie<[u32; 1], u8> = LpmTrie::with_max_entries(1, READ_ONLY);
+static DECAP_SOURCES_IPV4: LpmTrie<Be32, u8> = LpmTrie::with_max_entries(1, READ_ONLY);
 
 /// The same for IPv6.
 #[map]
-static DECAP_SOURCES_IPV6: LpmTrie<[u32; 4], u8> = LpmTrie::with_max_entries(1, READ_ONLY);
+static DECAP_SOURCES_IPV6: LpmTrie<Be128, u8> = LpmTrie::with_max_entries(1, READ_ONLY);
 
 /// `DecapCounter` to number of frames, per CPU. Written here, read by user space.
 #[map]
@@ -30,24 +32,45 @@ static DECAP_COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(DecapCou
 /// The lists of sources, in the maps.
 pub(crate) struct Lists;
 
+/// A key with `address` where a word of 8 bytes may be stored on the stack: the verifier wants such stores
+/// aligned, and the map's own type of keys is packed.
+#[repr(C, align(8))]
+struct Aligned<A> {
+    unused: u32,
+    bits: u32,
+    address: A,
+}
+
+impl<A> Aligned<A> {
+    #[inline(always)]
+    const fn new(bits: u32, address: A) -> Self {
+        Self {
+            unused: 0,
+            bits,
+            address,
+        }
+    }
+
+    /// The key itself, which begins with its length.
+    #[inline(always)]
+    const fn key(&self) -> &Key<A> {
+        const { assert!(offset_of!(Self, address) == offset_of!(Self, bits) + size_of::<u32>()) }
+        // SAFETY: length and address follow each other (checked), as in the key, which has no alignment.
+        unsafe { &*(&raw const *self).byte_add(offset_of!(Self, bits)).cast() }
+    }
+}
+
 impl Sources for Lists {
     #[inline(always)]
     fn has_ipv4(&self, source: Be32) -> bool {
-        let key = Key::new(32, [source.raw()]);
-        DECAP_SOURCES_IPV4.get(&key).is_some()
+        let key = Aligned::new(32, source);
+        DECAP_SOURCES_IPV4.get(key.key()).is_some()
     }
 
     #[inline(always)]
     fn has_ipv6(&self, source: Be128) -> bool {
-        let (first, last) = source.raw();
-        // In words of four bytes: the key is packed, and the verifier wants stores on the stack aligned.
-        let words = [
-            first as u32,
-            (first >> 32) as u32,
-            last as u32,
-            (last >> 32) as u32,
-        ];
-        DECAP_SOURCES_IPV6.get(&Key::new(128, words)).is_some()
+        let key = Aligned::new(128, source);
+        DECAP_SOURCES_IPV6.get(key.key()).is_some()
     }
 }
 

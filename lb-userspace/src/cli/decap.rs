@@ -141,6 +141,19 @@ mod tests {
             (DecapCounter::RefusedSource, 6),
         ];
         let report = Report::new("default", &counts.into());
-        insta::assert_snapshot!(listing(&report), @"");
+        insta::assert_snapshot!(listing(&report), @r"
+        FATE          COUNTER           PACKETS
+        decapsulated  ipip_ipv4           12345
+        decapsulated  ipip_ipv6               0
+        decapsulated  gue_ipv4                0
+        decapsulated  gue_ipv6                0
+        passed        not_a_tunnel            0
+        passed        refused_source          6
+        passed        fragment                0
+        passed        extension_header        0
+        dropped       malformed               0
+        dropped       inner_malformed         0
+        dropped       ecn                     0
+        ");
     }
 }

@@ -109,7 +109,10 @@ pub enum Error {
         name: String,
     },
     /// The driver has no native XDP, and only that was allowed.
-    #[error("the driver of interface {name} has no native XDP; use xdp = \"auto\" or \"generic\"")]
+    #[error(
+        "the driver of interface {name} has no native XDP; use xdp = \"auto\" or \"generic\" (on a command \
+         line: --xdp-mode)"
+    )]
     NoNative {
         /// The interface.
         name: String,

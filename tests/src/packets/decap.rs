@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
-use aya::{TestRun as _, TestRunOptions};
+use aya::{TestRun as _, TestRunOptions, programs::ProgramInfo};
 use lb_common::abi::decap::{DecapCounter, DecapFate};
 use lb_userspace::{
     dataplane::{Decap, DecapOptions, DecapProgram},
@@ -43,6 +43,12 @@ impl DecapBed {
             sources: &sources,
         })?;
         Ok(Some(Self { decap: Some(decap) }))
+    }
+
+    /// What the kernel says of a program.
+    pub fn info(&mut self, which: DecapProgram) -> Result<ProgramInfo> {
+        let decap = self.decap.as_mut().context("taken only in drop")?;
+        Ok(decap.program(which)?.info()?)
     }
 
     /// Runs both programs on a frame. It must be counted as `counter` and nothing else, meet that

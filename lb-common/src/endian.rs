@@ -140,19 +140,12 @@ impl Be128 {
     #[inline(always)]
     #[must_use]
     pub const fn with_trailing(self, mask: u32, value: u32) -> Self {
-        let (mask, value) = (trailing(mask), trailing(value));
+        let (mask, value) = ((mask as u64).to_be(), (value as u64).to_be());
         Self {
             first: self.first,
             last: self.last & !mask | value & mask,
         }
     }
-}
-
-/// A number as the last four of eight bytes.
-#[inline(always)]
-const fn trailing(number: u32) -> u64 {
-    let [a, b, c, d] = number.to_be_bytes();
-    u64::from_ne_bytes([0, 0, 0, 0, a, b, c, d])
 }
 
 impl core::ops::BitAnd for Be128 {

@@ -14,6 +14,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod family;
 mod flows;
 mod forward;
 mod maps;
@@ -25,28 +26,63 @@ mod trace;
 mod verdict;
 
 use aya_ebpf::{macros::xdp, programs::XdpContext};
+use lb_common::{
+    family::{Family as _, V4, V6},
+    wire::Packet,
+};
 
-use crate::verdict::Verdict;
+use crate::{family::Tables, verdict::Verdict};
 
 /// The program: judges one packet.
 #[xdp]
+#[inline(always)]
 fn sluice(context: XdpContext) -> u32 {
-    let (Ok(verdict) | Err(verdict)) = judge(&context);
+    let (Ok(verdict) | Err(verdict)) = judge::<false>(&context);
+    verdict.conclude()
+}
+
+/// The same for interfaces whose frames may lie in several buffers.
+#[xdp(frags)]
+#[inline(always)]
+fn sluice_frags(context: XdpContext) -> u32 {
+    let (Ok(verdict) | Err(verdict)) = judge::<true>(&context);
     verdict.conclude()
 }
 
 /// The same with a log record a packet; takes the other's place while somebody traces.
 #[xdp]
+#[inline(always)]
 fn sluice_traced(context: XdpContext) -> u32 {
-    trace::before(&context);
-    let (Ok(verdict) | Err(verdict)) = judge(&context);
-    trace::after(&context, verdict);
+    trace::before::<false>(&context);
+    let (Ok(verdict) | Err(verdict)) = judge::<false>(&context);
+    trace::after::<false>(&context, verdict);
+    verdict.conclude()
+}
+
+/// Both.
+#[xdp(frags)]
+#[inline(always)]
+fn sluice_traced_frags(context: XdpContext) -> u32 {
+    trace::before::<true>(&context);
+    let (Ok(verdict) | Err(verdict)) = judge::<true>(&context);
+    trace::after::<true>(&context, verdict);
     verdict.conclude()
 }
 
 #[inline(always)]
-fn judge(context: &XdpContext) -> Result<Verdict, Verdict> {
-    let packet = parse::headers(context)?;
+fn judge<const FRAGS: bool>(context: &XdpContext) -> Result<Verdict, Verdict> {
+    let frame = parse::link::<FRAGS>(context)?;
+    if frame.link.ether_type.is(V4::ETHER_TYPE) {
+        walk::<V4>(context, parse::packet(frame)?)
+    } else if settings::ipv6() && frame.link.ether_type.is(V6::ETHER_TYPE) {
+        walk::<V6>(context, parse::packet(frame)?)
+    } else {
+        Ok(Verdict::Pass)
+    }
+}
+
+#[inline(always)]
+fn walk<F: Tables>(context: &XdpContext, packet: Packet<'_, F>) -> Result<Verdict, Verdict> {
     match service::find(&packet) {
         Some(record) => {
             let packet = service::admit(packet)?;

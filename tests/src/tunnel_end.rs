@@ -7,14 +7,15 @@
 //! The backend's way to everybody leads back to the balancer.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
-use socket2::Socket;
 
-use crate::{capture, decap::Decap, host::Host, netlink::ANYWHERE, packets::tunnel::Tunnel, sweep};
+use crate::{
+    decap::Decap, host::Host, packet_socket::PacketSocket, packets::tunnel::Tunnel, sweep,
+};
 
 /// The VIPs, with the port that datagrams go to.
 pub const VIPS: [&str; 2] = ["203.0.113.80:53", "[2001:db8:80::1]:53"];
@@ -40,7 +41,7 @@ pub struct TunnelEnd {
 /// The way from the balancer's interface to the backend's.
 #[derive(Debug)]
 pub struct Wire {
-    socket: Socket,
+    socket: PacketSocket,
     addresses: Vec<u8>,
 }
 
@@ -67,8 +68,17 @@ impl TunnelEnd {
                 IpAddr::V6(vip) => backend.address("lo", vip, 128)?,
             }
         }
-        let gateway: Ipv4Addr = ADDRESSES[0][0].parse()?;
-        backend.route(ANYWHERE, 0, gateway)?;
+        let mac = balancer.link(INTERFACE)?.mac;
+        for gateway in ADDRESSES[0] {
+            let gateway: IpAddr = gateway.parse()?;
+            // Answers need not wait for its address.
+            backend.set_neighbour(INTERFACE, gateway, mac)?;
+            let everybody = match gateway {
+                IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            };
+            backend.route(everybody, 0, gateway)?;
+        }
         Ok(Some(Self { balancer, backend }))
     }
 
@@ -87,7 +97,7 @@ impl TunnelEnd {
         let from = self.balancer.link(INTERFACE)?;
         let to = self.backend.link(INTERFACE)?.mac;
         Ok(Wire {
-            socket: self.balancer.run(|| capture::open(from.index))?,
+            socket: self.balancer.run(|| PacketSocket::open(from.index))?,
             addresses: [to, from.mac].concat(),
         })
     }
@@ -129,13 +139,7 @@ impl Wire {
     pub fn send(&self, frame: &[u8]) -> Result<()> {
         let behind = frame.get(self.addresses.len()..).unwrap_or(&[]);
         let addressed = [&self.addresses, behind].concat();
-        let sent = self.socket.send(&addressed).context("sending a frame")?;
-        ensure!(
-            sent == addressed.len(),
-            "{sent} of {} bytes",
-            addressed.len()
-        );
-        Ok(())
+        self.socket.send(&addressed).context("sending a frame")
     }
 }
 

@@ -19,8 +19,9 @@ use lb_common::{
     wire::tcp::Flags,
 };
 use lb_userspace::{
-    dataplane::{Dataplane, DryRun, Options, Table},
+    dataplane::{Dataplane, DryRun, IpVersion, Options, Table, Walked},
     model::Limits,
+    plan::FlowKey,
 };
 use nix::{
     sched::{CpuSet, sched_setaffinity},
@@ -47,12 +48,19 @@ const DROP: u32 = 1;
 const CAPACITY: u32 = 1 << 12;
 
 /// A flow that nobody's packets belong to.
-fn stranger(number: u32) -> FlowKeyV4 {
-    FlowKeyV4 {
+fn stranger(number: u32) -> FlowKey {
+    FlowKey::V4(FlowKeyV4 {
         source: Be32::new(0x0a00_0000 + number),
         source_port: Be16::new(1),
         protocol: 6,
         ..FlowKeyV4::default()
+    })
+}
+
+const fn ipv4(table: Table) -> Walked {
+    Walked {
+        table,
+        version: IpVersion::V4,
     }
 }
 
@@ -232,7 +240,7 @@ fn what_finds_the_table_full_goes_to_the_owner() -> Result<()> {
 /// All that a packet could have changed.
 #[derive(Debug, PartialEq)]
 struct Everything {
-    flows: [BTreeMap<FlowKeyV4, FlowEntry>; 2],
+    flows: [BTreeMap<FlowKey, FlowEntry>; 2],
     counters: BTreeMap<Counter, u64>,
     backends: BTreeMap<String, lb_common::abi::counters::BackendCounters>,
     service: lb_common::abi::flow::FlowCounters,
@@ -357,7 +365,7 @@ fn a_pass_sees_every_entry_once_and_in_pieces() -> Result<()> {
     for most in [0, 1, 64, 5000] {
         let (mut seen, mut from, mut calls) = (Vec::new(), None, 0);
         loop {
-            let batch = dataplane.flows(Table::Transition, from, most)?;
+            let batch = dataplane.flows(Walked::FIRST, from, most)?;
             calls += 1;
             assert!(batch.entries.len() <= most.max(16) as usize, "{most}");
             seen.extend(batch.entries.into_iter().map(|(key, _)| key));
@@ -390,7 +398,7 @@ fn an_entry_is_taken_once_and_put_back_only_where_there_is_none() -> Result<()> 
         assert_eq!(dataplane.take_flow(table, &other)?, None);
         assert_eq!(dataplane.take_flow(table, &key)?, Some(old));
         assert_eq!(dataplane.take_flow(table, &key)?, None);
-        assert_eq!(dataplane.flows(table, None, 16)?.entries, []);
+        assert_eq!(dataplane.flows(ipv4(table), None, 16)?.entries, []);
     }
     Ok(())
 }
@@ -405,6 +413,7 @@ fn the_table_of_always_tracked_services_is_large_only_where_there_are_some() -> 
         backends: 64,
         slots: 1 << 10,
         flows_ipv4: CAPACITY,
+        flows_ipv6: CAPACITY,
     };
     let name = sweep::unique_name();
     let open = |features| -> Result<Dataplane> {
@@ -426,7 +435,7 @@ fn the_table_of_always_tracked_services_is_large_only_where_there_are_some() -> 
             dataplane.put_flow_back(Table::Always, &stranger(number), FlowEntry(1))?;
         }
         Ok(dataplane
-            .flows(Table::Always, None, CAPACITY)?
+            .flows(ipv4(Table::Always), None, CAPACITY)?
             .entries
             .len())
     }

@@ -4,14 +4,14 @@
 use std::{
     fs,
     io::ErrorKind,
-    net::{SocketAddrV4, TcpListener},
+    net::{SocketAddr, TcpListener},
     os::fd::AsFd,
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
     thread,
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use testbed::{
     capture::Capture,
@@ -80,32 +80,45 @@ fn a_syn_in_a_tunnel_is_answered_by_the_vip() -> Result<()> {
     };
     let mut decap = end.decap()?;
     decap.restart()?;
-    let vip: SocketAddrV4 = VIPS[0].parse()?;
-    let _listener = end.backend.run(|| TcpListener::bind(vip))?;
-    let kinds = around(&[]).len();
-    for (kind, port) in (0..kinds).zip(40_000_u16..) {
-        // Each from another port: a SYN that comes again is not answered at once.
-        let client = format!("192.0.2.7:{port}");
-        let (name, tunnel) = &around(&syn(&client, VIPS[0]))[kind];
-        let capture = Capture::start(&end.balancer, INTERFACE)?;
-        end.send(&tunnel.bytes())?;
-        poll::until_true("the connection", SOON, || {
-            let sockets = end
-                .backend
-                .run(|| fs::read_to_string("/proc/thread-self/net/tcp"));
-            // Its port, then SYN_RECV.
-            let half_open = format!(":{port:04X} 03 ");
-            sockets.is_ok_and(|text| text.contains(&half_open))
-        })
-        .with_context(|| *name)?;
-        let frames = capture.finish()?;
-        let mut segments = frames.iter().filter_map(|frame| frame.segment());
-        let answered = segments.any(|segment| {
-            let from = SocketAddrV4::new(segment.source, segment.source_port);
-            segment.syn && segment.ack && from == vip && segment.destination_port == port
-        });
-        assert!(answered, "{name}: {frames:02x?}");
+    for (client, vip) in CLIENTS.into_iter().zip(VIPS) {
+        let (mut client, vip): (SocketAddr, SocketAddr) = (client.parse()?, vip.parse()?);
+        let _listener = end.backend.run(|| TcpListener::bind(vip))?;
+        for kind in 0..around(&[]).len() {
+            // Each from another port: a SYN that comes again is not answered at once.
+            client.set_port(client.port() + 1);
+            let syn = syn(&client.to_string(), &vip.to_string());
+            let (name, tunnel) = &around(&syn)[kind];
+            is_answered(&end, tunnel, client, vip).with_context(|| format!("{name} to {vip}"))?;
+        }
     }
+    Ok(())
+}
+
+/// Sends a SYN, and waits for the answer.
+fn is_answered(
+    end: &TunnelEnd,
+    tunnel: &Tunnel,
+    client: SocketAddr,
+    vip: SocketAddr,
+) -> Result<()> {
+    let capture = Capture::start(&end.balancer, INTERFACE)?;
+    end.send(&tunnel.bytes())?;
+    let table = if vip.is_ipv4() { "tcp" } else { "tcp6" };
+    poll::until_true("the connection", SOON, || {
+        let path = format!("/proc/thread-self/net/{table}");
+        let sockets = end.backend.run(|| fs::read_to_string(path));
+        // The client's port, then SYN_RECV.
+        let half_open = format!(":{:04X} 03 ", client.port());
+        sockets.is_ok_and(|text| text.contains(&half_open))
+    })?;
+    let frames = capture.finish()?;
+    let mut segments = frames.iter().filter_map(|frame| frame.segment());
+    let answered = segments.any(|segment| {
+        let from = SocketAddr::new(segment.source, segment.source_port);
+        let to = SocketAddr::new(segment.destination, segment.destination_port);
+        segment.syn && segment.ack && from == vip && to == client
+    });
+    ensure!(answered, "no answer among {frames:02x?}");
     Ok(())
 }
 

@@ -12,19 +12,19 @@ use anyhow::{Context, Result};
 use testbed::{
     config::Config,
     daemon::Daemon,
-    echo::{EchoServer, echo},
-    mode::{Forward, XdpMode},
+    mode::{Family, Forward, XdpMode},
     process::Process,
     programs,
     site::Site,
     sweep,
     topology::{Topology, VIP},
+    transfer::{LARGE, TransferServer, transfer},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const FORWARD: [Forward; 2] = [Forward::Dnat, Forward::Dsr];
 const XDP: [XdpMode; 2] = [XdpMode::Native, XdpMode::Generic];
-const ECHO: u16 = 7;
+const PORT: u16 = 7000;
 
 /// Runs a playground of 3 s to its end: its exit code and what it wrote.
 fn play(forward: Forward, xdp: XdpMode, udp: bool) -> Result<(Option<i32>, String)> {
@@ -84,36 +84,22 @@ fn the_playground_serves_in_every_combination_of_modes() -> Result<()> {
     Ok(())
 }
 
-/// Two megabytes each way: segments that offloads merge on their way, and frames as long as the MTU.
+/// Ten megabytes each way: segments that offloads merge on their way, and frames as long as the MTU.
 fn a_large_transfer_arrives(forward: Forward, xdp: XdpMode) -> Result<()> {
-    let vip = SocketAddr::from((*VIP.ip(), ECHO));
-    let echoing = |config: &mut Config| {
+    let vip = SocketAddr::from((*VIP.ip(), PORT));
+    let at_another_port = |config: &mut Config| {
         config.attach_as(xdp);
-        let mut service = config.web().clone();
-        service.name = "echo".to_owned();
-        service.listen = vec![format!("tcp://{vip}")];
-        for backend in &mut service.backends {
-            if let Some(address) = backend.address.strip_suffix(":80") {
-                backend.address = format!("{address}:{ECHO}");
-            }
-        }
-        service.health.clear();
+        let service = config.web().at_port("transfer", PORT);
         config.services.push(service);
     };
     let network = Topology::builder().forward(forward);
-    let Some((topology, config)) = Site::prepare(&network, echoing)? else {
+    let Some((topology, config)) = Site::prepare(&network, at_another_port)? else {
         return Ok(());
     };
     let servers: Vec<_> = topology
         .backends
         .iter()
-        .map(|backend| {
-            let address = match forward {
-                Forward::Dnat => SocketAddr::new(backend.address.ip(), ECHO),
-                Forward::Dsr => vip,
-            };
-            EchoServer::start(&backend.host, address)
-        })
+        .map(|one| TransferServer::start(&one.host, one.receives_at(Family::Ipv4, PORT)))
         .collect::<Result<_>>()?;
     let daemon = Daemon::start(&topology.lb, config)?;
     daemon.wait_until("slots for everybody", PATIENCE, |status| {
@@ -126,10 +112,9 @@ fn a_large_transfer_arrives(forward: Forward, xdp: XdpMode) -> Result<()> {
         "{:?}",
         status.interfaces
     );
-    let message: Vec<u8> = (0..2_000_000_u32).map(|n| (n % 251) as u8).collect();
-    echo(&topology.client, vip, &message, PATIENCE).with_context(|| daemon.log_tail())?;
-    let connections: u64 = servers.iter().map(EchoServer::connections).sum();
-    assert_eq!(connections, 1);
+    transfer(&topology.client, vip, LARGE, PATIENCE).with_context(|| daemon.log_tail())?;
+    let intact: u64 = servers.iter().map(TransferServer::intact).sum();
+    assert_eq!(intact, 1);
     Ok(())
 }
 

@@ -21,7 +21,7 @@ pub mod trace;
 pub mod vip;
 
 /// The version of everything in this module.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// What the map named `abi` holds: enough to refuse maps that another version made.
 #[repr(C)]
@@ -60,6 +60,7 @@ mod pod {
         super::port::IngressRow,
         super::port::Port,
         super::reply::ReplyV4,
+        super::reply::ReplyV6,
         super::service::ServiceId,
         super::service::ServiceRecord,
         super::settings::Settings,

@@ -4,6 +4,8 @@ use core::marker::PhantomData;
 
 use network_types::ip::Ipv4Hdr;
 
+use crate::verifier::forget;
+
 /// A type that may be laid over packet bytes.
 ///
 /// # Safety
@@ -20,6 +22,23 @@ unsafe impl Header for Ipv4Hdr {}
 /// The packet ends before the header does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Truncated;
+
+/// How far ahead of a cursor something stands, at most [`Ahead::MOST`] bytes. The verifier knows no more
+/// of it than that.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ahead(u32);
+
+impl Ahead {
+    /// The farthest; all bits of a mask.
+    pub const MOST: u32 = 0x3fff;
+
+    /// So much farther, modulo [`Self::MOST`] and one; `any` is for [`forget`].
+    #[inline(always)]
+    #[must_use]
+    pub fn plus(self, bytes: u32, any: u8) -> Self {
+        Self(forget(self.0 + bytes, any) & Self::MOST)
+    }
+}
 
 /// A position in a packet and the packet's end.
 ///
@@ -100,17 +119,34 @@ impl<'a> Cursor<'a> {
         Ok(header)
     }
 
-    /// The next byte, which is left where it is.
+    /// Looks at a header ahead and takes nothing.
     ///
     /// # Errors
-    /// [`Truncated`] at the packet's end.
+    /// [`Truncated`] where the packet ends before it does.
     #[inline(always)]
-    pub fn peek(&self) -> Result<u8, Truncated> {
-        if self.position.wrapping_add(1) > self.end {
+    pub fn peek<T: Header>(&self, ahead: Ahead) -> Result<&T, Truncated> {
+        let () = T::ALIGNED;
+        let here = self.position.wrapping_add(ahead.0 as usize);
+        if here.wrapping_add(size_of::<T>()) > self.end {
             return Err(Truncated);
         }
-        // SAFETY: inside the packet (checked); readable by the contract of the constructors.
-        Ok(unsafe { *self.position })
+        // SAFETY: it lies inside the packet (checked) and behind all that was handed out; `self` is
+        // borrowed for as long. `Header` allows any bytes at any address.
+        Ok(unsafe { &*here.cast::<T>() })
+    }
+
+    /// Passes over what is ahead.
+    ///
+    /// # Errors
+    /// [`Truncated`] where the packet ends before; the cursor has then not moved.
+    #[inline(always)]
+    pub fn advance(&mut self, ahead: Ahead) -> Result<(), Truncated> {
+        let next = self.position.wrapping_add(ahead.0 as usize);
+        if next > self.end {
+            return Err(Truncated);
+        }
+        self.position = next;
+        Ok(())
     }
 
     /// Whether at least `count` bytes are left.
@@ -138,15 +174,6 @@ mod tests {
         assert!(cursor.has(5) && !cursor.has(6));
         assert_eq!(cursor.read::<Ipv4Hdr>().err(), Some(Truncated));
         assert_eq!((bytes[8], bytes[28]), (1, 2));
-    }
-
-    #[test]
-    fn a_byte_that_was_looked_at_is_still_to_be_read() {
-        let mut bytes = [7_u8; 20];
-        let mut cursor = Cursor::new(&mut bytes);
-        assert_eq!(cursor.peek(), Ok(7));
-        cursor.read::<Ipv4Hdr>().unwrap();
-        assert_eq!(cursor.peek(), Err(Truncated));
     }
 
     #[test]

@@ -16,18 +16,12 @@ pub struct Ethernet {
     pub ether_type: EtherType,
 }
 
-// SAFETY: arrays of bytes only.
+// SAFETY: bytes only.
 unsafe impl Header for Ethernet {}
 
 impl Ethernet {
     /// Bytes of the header.
     pub const LENGTH: usize = 14;
-
-    /// Whether the frame carries IPv4.
-    #[inline(always)]
-    pub const fn is_ipv4(&self) -> bool {
-        self.ether_type.is(EtherType::IPV4)
-    }
 
     /// Writes both addresses, given as in [`NextHop::mac`].
     #[inline(always)]
@@ -61,7 +55,7 @@ mod tests {
         let mut frame = [0_u8; 14];
         frame[12] = 8;
         let header = Cursor::new(&mut frame).read::<Ethernet>().unwrap();
-        assert!(header.is_ipv4());
+        assert_eq!(header.ether_type, EtherType::IPV4);
         let (to, from) = ([2, 3, 4, 5, 6, 7], [0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf7]);
         header.set_addresses(NextHop::new(to, 0).mac(), NextHop::new(from, 0).mac());
         assert_eq!(header.destination(), NextHop::new(to, 0).mac());

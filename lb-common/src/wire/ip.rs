@@ -1,24 +1,28 @@
 //! What stages ask of an IP header, whichever its version.
 
-use network_types::ip::Ipv4Hdr;
+use super::{Cursor, Header, packet::Unparsed};
+use crate::checksum::Delta;
 
-use super::{
-    Cursor, Header,
-    ipv4::{Fragment, Ipv4},
-    packet::Unparsed,
-};
-use crate::{
-    checksum::Delta,
-    endian::{Be16, Be32},
-};
+/// Where a packet stands among the fragments of its datagram.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fragment {
+    /// Not fragmented.
+    Whole,
+    /// The first of several: has the transport header.
+    First,
+    /// A later one: has no transport header.
+    Later,
+}
 
-/// What follows an IP header and its extensions.
+/// What follows an IP header and its extensions. Whole words: smaller fields would be packed beside each
+/// other, and be unpacked by loads that the verifier refuses.
 #[derive(Clone, Copy, Debug)]
 pub struct Payload {
     /// IANA protocol number.
-    pub protocol: u8,
-    /// Bytes, as the header claims.
-    pub length: u16,
+    pub protocol: u32,
+    /// Bytes, as the header claims; 16 bits.
+    pub length: u32,
     /// The packet's place among the fragments.
     pub fragment: Fragment,
 }
@@ -39,59 +43,22 @@ pub trait Ip: Header {
 
     /// Source address.
     fn source(&self) -> Self::Address;
+    /// Destination address.
+    fn destination(&self) -> Self::Address;
+    /// Replaces the source address, and no checksum.
+    fn set_source(&mut self, address: Self::Address);
+    /// Replaces the destination address, and no checksum.
+    fn set_destination(&mut self, address: Self::Address);
     /// Bytes of the whole packet as the header claims; up to 65575.
     fn total_length(&self) -> u32;
     /// DSCP and ECN.
     fn traffic_class(&self) -> u8;
-    /// Replaces DSCP and ECN, and mends a header checksum.
+    /// Replaces DSCP and ECN, and mends the header checksum where there is one.
     fn set_traffic_class(&mut self, class: u8);
-}
-
-impl Ip for Ipv4Hdr {
-    type Address = Be32;
-
-    /// RFC 2003.
-    const PROTOCOL: u8 = 4;
-
-    #[inline(always)]
-    fn read<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a mut Self, Payload), Unparsed> {
-        let ip = cursor.read_sized(Ipv4Hdr::header_length)?;
-        let total = Be16::from_bytes(ip.tot_len).get();
-        let Some(length) = total.checked_sub(ip.header_length()) else {
-            return Err(Unparsed::Malformed);
-        };
-        let payload = Payload {
-            protocol: ip.proto,
-            length,
-            fragment: ip.fragment(),
-        };
-        Ok((ip, payload))
-    }
-
-    #[inline(always)]
-    fn source(&self) -> Be32 {
-        Be32::from_bytes(self.src_addr)
-    }
-
-    #[inline(always)]
-    fn total_length(&self) -> u32 {
-        Be16::from_bytes(self.tot_len).get() as u32
-    }
-
-    #[inline(always)]
-    fn traffic_class(&self) -> u8 {
-        self.tos
-    }
-
-    #[inline(always)]
-    fn set_traffic_class(&mut self, class: u8) {
-        // It is the low byte of a 16-bit word that it shares with version and header length.
-        let before = Be16::from_bytes([self.vihl, self.tos]);
-        self.tos = class;
-        let after = Be16::from_bytes([self.vihl, self.tos]);
-        self.check = Delta::NONE
-            .replace16(before, after)
-            .apply(Be16::from_bytes(self.check))
-            .to_bytes();
-    }
+    /// Whether no host can have this source address, be it the destination itself.
+    fn has_martian_source(&self) -> bool;
+    /// Whether the time to live or hop limit allows no further hop.
+    fn is_expiring(&self) -> bool;
+    /// Decrements it; a header checksum also takes in `delta`.
+    fn forward(&mut self, delta: Delta);
 }

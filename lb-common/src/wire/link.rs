@@ -1,7 +1,11 @@
 //! The link layer: an Ethernet header and up to two VLAN tags (IEEE 802.1Q), which are kept as they are.
 
-use super::{Cursor, Header, cursor::Truncated, ethernet::Ethernet};
-use crate::endian::Be16;
+use super::{
+    Cursor, Header,
+    cursor::{Ahead, Truncated},
+    ethernet::Ethernet,
+};
+use crate::{endian::Be16, verifier::forget};
 
 /// What follows a link header, in network order.
 #[repr(transparent)]
@@ -68,6 +72,13 @@ impl VlanTag {
     /// Bytes of a tag.
     pub const LENGTH: usize = 4;
 
+    /// A byte of which the verifier knows nothing.
+    #[inline(always)]
+    const fn any(&self) -> u8 {
+        let [_, any] = self.control;
+        any
+    }
+
     #[inline(always)]
     const fn to_word(self) -> u32 {
         let ([a, b], [c, d]) = (self.control, self.ether_type.0);
@@ -104,16 +115,22 @@ impl<'a> Link<'a> {
             tags: Tags::default(),
         };
         if vlan && link.ether_type.is_tag() {
-            let tag = cursor.read::<VlanTag>()?;
+            let mut ahead = Ahead::default();
+            let tag = cursor.peek::<VlanTag>(ahead)?;
+            let any = tag.any();
+            let mut count = 1;
+            ahead = ahead.plus(VlanTag::LENGTH as u32, any);
             link.tags.first = tag.to_word();
-            link.tags.count = 1;
             link.ether_type = tag.ether_type;
             if link.ether_type.is_tag() {
-                let tag = cursor.read::<VlanTag>()?;
+                let tag = cursor.peek::<VlanTag>(ahead)?;
+                count = 2;
+                ahead = ahead.plus(VlanTag::LENGTH as u32, any);
                 link.tags.second = tag.to_word();
-                link.tags.count = 2;
                 link.ether_type = tag.ether_type;
             }
+            cursor.advance(ahead)?;
+            link.tags.count = forget(count, any);
         }
         Ok(link)
     }

@@ -1,4 +1,4 @@
-//! Packet parsing: Ethernet, IPv4, TCP, UDP.
+//! Packet parsing: Ethernet, VLAN tags, IPv4, IPv6, TCP, UDP; and the headers that tunnels put before.
 //!
 //! One [`Cursor`] owns the position and the end of a packet; its [`read`](Cursor::read) is the only
 //! bounds check. The kernel program and the tests on the host run the same code.
@@ -9,6 +9,7 @@ pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
 pub mod link;
+pub mod outer;
 pub mod packet;
 pub mod ports;
 pub mod tcp;

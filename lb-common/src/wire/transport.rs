@@ -1,6 +1,7 @@
 //! TCP or UDP: what both have.
 
 use super::{
+    packet::{TCP, UDP},
     ports::Ports,
     tcp::{Flags, Tcp},
     udp::Udp,
@@ -70,6 +71,12 @@ impl Transport<'_> {
     #[inline(always)]
     pub const fn flags(&self) -> Flags {
         self.flags
+    }
+
+    /// IANA protocol number.
+    #[inline(always)]
+    pub const fn protocol(&self) -> u8 {
+        if self.udp { UDP } else { TCP }
     }
 
     /// Whether it is UDP.

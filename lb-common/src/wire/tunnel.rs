@@ -13,10 +13,12 @@
 use network_types::ip::Ipv4Hdr;
 
 use super::{
-    Cursor, Ip, Link,
-    ipv4::Fragment,
+    Cursor, Header, Ip, Link,
+    cursor::Ahead,
+    ip::Fragment,
     ipv6::{DESTINATION, FRAGMENT, HOP_BY_HOP, Ipv6, ROUTING},
     link::EtherType,
+    packet,
     udp::Udp,
 };
 use crate::{
@@ -25,12 +27,23 @@ use crate::{
     endian::{Be16, Be32, Be128},
 };
 
-/// Protocol number of an IPv4 packet in an IP packet (RFC 2003).
-const IPV4_IN_IP: u8 = 4;
-/// Protocol number of an IPv6 packet in an IP packet (RFC 2473).
-const IPV6_IN_IP: u8 = 41;
+/// Protocol number of an IPv4 packet in an IP packet.
+const IPV4_IN_IP: u32 = Ipv4Hdr::PROTOCOL as u32;
+/// Protocol number of an IPv6 packet in an IP packet.
+const IPV6_IN_IP: u32 = Ipv6::PROTOCOL as u32;
+
 /// Protocol number of UDP.
-const UDP: u8 = 17;
+const UDP: u32 = packet::UDP as u32;
+
+/// Bytes of GUE's UDP header.
+const UDP_HEADER: u32 = Udp::LENGTH as u32;
+
+/// What every IP packet begins with: its version is the upper half.
+#[repr(transparent)]
+struct FirstByte(u8);
+
+// SAFETY: a byte.
+unsafe impl Header for FirstByte {}
 
 /// Where tunnels may come from.
 pub trait Sources {
@@ -67,13 +80,13 @@ pub struct Opened<'a> {
 
 /// What is needed of an outer header, whichever its version.
 struct Outer {
-    protocol: u8,
+    protocol: u32,
     fragment: Fragment,
     ecn: Ecn,
     /// Bytes of the header, options included.
     header: u32,
     /// Bytes behind it, as it claims.
-    payload: u16,
+    payload: u32,
     /// The frame has all of them.
     whole: bool,
 }
@@ -115,7 +128,7 @@ impl<S: Sources> End<S> {
             protocol: payload.protocol,
             fragment: payload.fragment,
             ecn: Ecn::of(ip.traffic_class()),
-            header: ip.total_length() - u32::from(payload.length),
+            header: ip.total_length() - payload.length,
             payload: payload.length,
             whole: self.holds(&cursor, &link, ip.total_length(), payload.length),
         };
@@ -139,8 +152,8 @@ impl<S: Sources> End<S> {
             }
             _ => {}
         }
-        let payload = ip.payload_length();
-        let total = Ipv6::LENGTH + u32::from(payload);
+        let payload = u32::from(ip.payload_length());
+        let total = Ipv6::LENGTH + payload;
         let outer = Outer {
             protocol: ip.next_header(),
             fragment: Fragment::Whole,
@@ -155,10 +168,10 @@ impl<S: Sources> End<S> {
     /// Whether the frame has all of an IP packet of `total` bytes; the cursor stands before its last
     /// `payload` ones.
     #[inline(always)]
-    fn holds(&self, cursor: &Cursor<'_>, link: &Link<'_>, total: u32, payload: u16) -> bool {
+    fn holds(&self, cursor: &Cursor<'_>, link: &Link<'_>, total: u32, payload: u32) -> bool {
         match self.frame_length {
             Some(length) => link.length() + total <= length,
-            None => cursor.has(payload),
+            None => cursor.has(payload as u16),
         }
     }
 }
@@ -199,7 +212,7 @@ fn take<'a>(
     }
     let room = match udp {
         None => outer.payload,
-        Some(length) if length >= Udp::LENGTH && length <= outer.payload => length - Udp::LENGTH,
+        Some(length) if length >= UDP_HEADER && length <= outer.payload => length - UDP_HEADER,
         Some(_) => return Err(DecapCounter::Malformed),
     };
     let inner = match version {
@@ -215,7 +228,7 @@ fn take<'a>(
     let is_gue = udp.is_some();
     Ok(Opened {
         link,
-        outer_length: outer.header + if is_gue { u32::from(Udp::LENGTH) } else { 0 },
+        outer_length: outer.header + if is_gue { UDP_HEADER } else { 0 },
         inner,
         counter: match (version, is_gue) {
             (Version::V4, false) => DecapCounter::IpipIpv4,
@@ -229,26 +242,27 @@ fn take<'a>(
 /// The version of the packet in a GUE packet of variant 1, and its UDP length. `None` for all other
 /// datagrams, GUE's variant 0 (which has a header of its own) among them.
 #[inline(always)]
-fn gue(cursor: &mut Cursor<'_>, port: Be16) -> Option<(Version, u16)> {
+fn gue(cursor: &mut Cursor<'_>, port: Be16) -> Option<(Version, u32)> {
     let udp = cursor.read::<Udp>().ok()?;
     if udp.ports.destination() != port {
         return None;
     }
-    let version = match cursor.peek().ok()? >> 4 {
+    let FirstByte(first) = cursor.peek(Ahead::default()).ok()?;
+    let version = match first >> 4 {
         4 => Version::V4,
         6 => Version::V6,
         _ => return None,
     };
-    Some((version, udp.length()))
+    Some((version, u32::from(udp.length())))
 }
 
 /// Lets an inner IPv4 packet of at most `room` bytes in.
 #[inline(always)]
-fn admit_ipv4(cursor: &mut Cursor<'_>, room: u16, outer: Ecn) -> Result<(), DecapCounter> {
+fn admit_ipv4(cursor: &mut Cursor<'_>, room: u32, outer: Ecn) -> Result<(), DecapCounter> {
     let Ok((ip, _)) = Ipv4Hdr::read(cursor) else {
         return Err(DecapCounter::InnerMalformed);
     };
-    if ip.total_length() > u32::from(room) {
+    if ip.total_length() > room {
         return Err(DecapCounter::InnerMalformed);
     }
     if let Some(class) = marked(ip.traffic_class(), outer)? {
@@ -259,11 +273,11 @@ fn admit_ipv4(cursor: &mut Cursor<'_>, room: u16, outer: Ecn) -> Result<(), Deca
 
 /// Lets an inner IPv6 packet of at most `room` bytes in.
 #[inline(always)]
-fn admit_ipv6(cursor: &mut Cursor<'_>, room: u16, outer: Ecn) -> Result<(), DecapCounter> {
+fn admit_ipv6(cursor: &mut Cursor<'_>, room: u32, outer: Ecn) -> Result<(), DecapCounter> {
     let Ok(ip) = Ipv6::alone(cursor) else {
         return Err(DecapCounter::InnerMalformed);
     };
-    if Ipv6::LENGTH + u32::from(ip.payload_length()) > u32::from(room) {
+    if Ipv6::LENGTH + u32::from(ip.payload_length()) > room {
         return Err(DecapCounter::InnerMalformed);
     }
     if let Some(class) = marked(ip.traffic_class(), outer)? {

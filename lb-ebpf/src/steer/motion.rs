@@ -15,52 +15,43 @@ use lb_common::{
 
 use super::{Chosen, backend, flow_hash, living};
 use crate::{
+    family::Tables,
     flows::{self, Flow, Remembered},
     maps,
 };
-
-/// What an entry is worth by now.
-enum Holder {
-    /// Its backend is alive.
-    Alive(Chosen),
-    /// Its backend is dead, or gone.
-    Dead,
-    /// There is none, or its backend's index is another's by now.
-    Nobody,
-}
 
 /// Chooses by the flow's entry; without one by the slot's owner, or as for a new flow. `None`: none that is alive.
 ///
 /// Options and no results here: the compiler packs a reason into the same bits as a pointer, and the
 /// verifier lets nobody shift pointers.
 #[inline(always)]
-pub(super) fn choose(
+pub(super) fn choose<F: Tables>(
     record: &ServiceRecord,
-    packet: &Packet<'_>,
+    packet: &Packet<'_, F>,
     hash: FlowHash,
     slot: Slot,
+    is_new_flow: &mut bool,
 ) -> Option<Chosen> {
     let syn = packet.transport.flags().is_syn();
     let udp = packet.transport.is_udp();
     let now = flows::now();
     let flow = Flow::of(record, packet);
     let found = flow.find();
-    let holder = match &found {
-        Some(found) => holder(record, found.entry),
-        None => Holder::Nobody,
-    };
-    flow.looked_up(matches!(holder, Holder::Nobody));
-    let held = match (holder, &found) {
-        // A stray or forged SYN must not move a living flow.
-        (Holder::Alive(backend), Some(found)) if !syn || backend.state().accepts_new_flows() => {
-            found.touch(entry_flags(packet, found.entry.flags()), now);
-            return Some(backend);
+    // Whether there is an entry, and its backend's index is not another's by now.
+    let held = found.exists() && is_held(record, found.entry);
+    flow.looked_up(!held);
+    if held {
+        match living(record, found.entry.backend()) {
+            // A stray or forged SYN must not move a living flow.
+            Some(backend) if !syn || backend.state().accepts_new_flows() => {
+                found.touch(entry_flags(packet, found.entry.flags()), now);
+                return Some(backend);
+            }
+            // The entry stays as it is: its backend may be alive again soon.
+            _ if !syn => return living(record, slot.current()),
+            _ => {}
         }
-        (Holder::Nobody, _) => false,
-        // The entry stays as it is: its backend may be alive again soon.
-        _ if !syn => return living(record, slot.current()),
-        _ => true,
-    };
+    }
 
     let owner = living(record, owner(record, packet, slot));
     let tracked = flow.always || record.old_slots_count != 0 || slot.previous() != NO_BACKEND;
@@ -83,45 +74,38 @@ pub(super) fn choose(
         return Some(chosen);
     }
     let entry = FlowEntry::new(
-        (chosen.index() - record.backends_first + 1) as LocalBackend,
+        (chosen.entry().index - record.backends_first + 1) as LocalBackend,
         chosen.entry().generation,
         entry_flags(packet, 0),
         now,
     );
-    match flow.remember(found, entry, syn, now) {
-        Remembered::Yes => Some(Chosen {
-            new_flow: u64::from(udp),
-            ..chosen
-        }),
-        Remembered::Otherwise(entry) => living(record, entry.backend()).or(Some(chosen)),
+    let mut quicker = FlowEntry(0);
+    match flow.remember(&found, entry, syn, now, &mut quicker) {
+        Remembered::Yes => {
+            *is_new_flow = udp;
+            Some(chosen)
+        }
+        Remembered::Otherwise => living(record, quicker.backend()).or(Some(chosen)),
         Remembered::No => owner.or(Some(chosen)),
     }
 }
 
-/// What an entry is worth.
+/// Whether an entry holds: its backend's index is not another's by now. One whose backend is gone holds.
 #[inline(always)]
-fn holder(record: &ServiceRecord, entry: FlowEntry) -> Holder {
-    let Some(backend) = backend(record, entry.backend()) else {
-        return Holder::Dead;
-    };
-    let state = backend.state();
-    if state.is_in_use() && backend.entry().generation != entry.generation() {
-        Holder::Nobody
-    } else if state.is_alive() {
-        Holder::Alive(backend)
-    } else {
-        Holder::Dead
-    }
+fn is_held(record: &ServiceRecord, entry: FlowEntry) -> bool {
+    backend(record, entry.backend()).is_none_or(|backend| {
+        !backend.state().is_in_use() || backend.entry().generation == entry.generation()
+    })
 }
 
 /// The backend that flows without an entry belong to. While the table is resized it is the owner in
 /// the old one, by the old key.
 #[inline(always)]
-fn owner(record: &ServiceRecord, packet: &Packet<'_>, slot: Slot) -> LocalBackend {
+fn owner<F: Tables>(record: &ServiceRecord, packet: &Packet<'_, F>, slot: Slot) -> LocalBackend {
     if record.old_slots_count == 0 {
         return slot.owner();
     }
-    let hash = flow_hash(record.old_hash_key, packet);
+    let hash = flow_hash(record.old_hashing(), packet);
     maps::slot(record.old_slots_first + hash.slot(record.old_slots_count))
         .unwrap_or(Slot::UNSET)
         .owner()
@@ -131,14 +115,14 @@ fn owner(record: &ServiceRecord, packet: &Packet<'_>, slot: Slot) -> LocalBacken
 /// that one must come to its end.
 #[inline(always)]
 fn ramps(current: Chosen, owner: Chosen, hash: FlowHash) -> bool {
-    owner.index != current.index
+    owner.entry().index != current.entry().index
         && !current.state().admits(hash)
         && owner.state().accepts_new_flows()
 }
 
 /// The flags of the packet's entry, which had `before`.
 #[inline(always)]
-fn entry_flags(packet: &Packet<'_>, before: u8) -> u8 {
+fn entry_flags<F: Tables>(packet: &Packet<'_, F>, before: u8) -> u8 {
     if packet.transport.is_udp() {
         return FlowEntry::ESTABLISHED;
     }

@@ -12,9 +12,6 @@ use crate::{
     prefix::Prefix,
 };
 
-/// Where every load balancer of the field sends GUE, unless it is told otherwise.
-const DEFAULT_GUE_PORT: &str = "6080";
-
 const NO_SOURCE: &str = "name the load balancers with --from ADDRESS or --from ADDRESS/PREFIX: without, \
                          anyone could put packets of any source into this host";
 
@@ -28,7 +25,7 @@ pub(super) struct Decap {
     #[arg(long = "from", value_name = "ADDRESS[/PREFIX]", value_parser = decap::source)]
     sources: Vec<Prefix>,
     /// UDP port that GUE packets come to
-    #[arg(long, value_name = "PORT", default_value = DEFAULT_GUE_PORT)]
+    #[arg(long, value_name = "PORT", default_value_t = config::DEFAULT_GUE_PORT)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     gue_port: u16,
     /// How to attach

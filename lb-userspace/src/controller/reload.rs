@@ -166,12 +166,15 @@ fn fixed_while_running(old: &Model, new: &Model) -> Option<&'static str> {
         state_dir,
         on_stop: _,
         seed: _,
+        tunnel_source_ipv4: _,
+        tunnel_source_ipv6: _,
     } = &old.daemon;
     let Limits {
         services,
         backends,
         slots,
         flows_ipv4,
+        flows_ipv6,
     } = old.limits;
     [
         (*instance != new.daemon.instance, "daemon.instance"),
@@ -185,6 +188,7 @@ fn fixed_while_running(old: &Model, new: &Model) -> Option<&'static str> {
         (backends != new.limits.backends, "limits.backends"),
         (slots != new.limits.slots, "limits.slots"),
         (flows_ipv4 != new.limits.flows_ipv4, "limits.flows_ipv4"),
+        (flows_ipv6 != new.limits.flows_ipv6, "limits.flows_ipv6"),
     ]
     .into_iter()
     .find_map(|(differs, name)| differs.then_some(name))
@@ -241,8 +245,20 @@ fn changes(old: &Model, new: &Model) -> Vec<String> {
     if old.daemon.on_stop != new.daemon.on_stop {
         lines.push("daemon.on_stop changed".to_owned());
     }
-    if old.daemon.seed != new.daemon.seed {
-        lines.push("daemon.seed changed".to_owned());
+    for (differs, name) in [
+        (old.daemon.seed != new.daemon.seed, "seed"),
+        (
+            old.daemon.tunnel_source_ipv4 != new.daemon.tunnel_source_ipv4,
+            "tunnel_source_ipv4",
+        ),
+        (
+            old.daemon.tunnel_source_ipv6 != new.daemon.tunnel_source_ipv6,
+            "tunnel_source_ipv6",
+        ),
+    ] {
+        if differs {
+            lines.push(format!("daemon.{name} changed"));
+        }
     }
     lines
 }
@@ -253,16 +269,18 @@ fn service_changes(before: &Service, after: &Service, lines: &mut Vec<String>) {
         listeners,
         forward,
         table_size,
+        hash,
         connections,
         health,
         backends,
     } = before;
-    let settings = (listeners, forward, table_size, connections, health);
+    let settings = (listeners, forward, table_size, hash, connections, health);
     if settings
         != (
             &after.listeners,
             &after.forward,
             &after.table_size,
+            &after.hash,
             &after.connections,
             &after.health,
         )

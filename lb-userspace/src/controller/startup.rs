@@ -166,8 +166,9 @@ impl Controller {
         answers: &mut Answers,
     ) -> Result<(), Error> {
         self.remember_views();
-        // Services that were always tracked under the daemon before, and are not any more.
+        // What an earlier daemon's services used, until the first plan has taken its effect.
         self.load_with(self.with_leftovers(*self.dataplane.settings()))?;
+        self.sweep.leftovers = true;
         for configured in devices {
             self.dataplane.assign_port(&configured.device)?;
         }
@@ -254,6 +255,7 @@ impl Source {
         let named = |name: &String| Interface {
             name: name.clone(),
             xdp: mode,
+            vlan: false,
         };
         let mut loaded = match &self.path {
             Some(path) => config::load(path)?,

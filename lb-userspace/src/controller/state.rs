@@ -16,7 +16,7 @@ use super::{
     interfaces::Watched,
     retired::Retired,
     startup::Options,
-    upkeep::{Sweep, Touched, concerns_next_hops, forget_flow_counters},
+    upkeep::{Sweep, Touched, concerns_next_hops, forget_flow_counters, may_end_a_need},
     written::Written,
 };
 use crate::{
@@ -144,15 +144,24 @@ impl Controller {
     /// decides.
     pub(super) fn refresh_next_hops(&mut self) {
         for (key, view) in &mut self.views {
-            if let Some(neighbor::State::Resolved { ifindex, mac }) =
-                self.next_hops.get(&key.address)
+            if let Some(neighbor::State::Resolved {
+                ifindex,
+                mac,
+                source,
+                mtu,
+            }) = self.next_hops.get(&key.address)
                 && let Some(port) = self.dataplane.port(*ifindex)
             {
-                let next_hop = Some(NextHop::new(*mac, port));
-                if view.next_hop != next_hop {
+                let reached = View {
+                    next_hop: Some(NextHop::new(*mac, port)),
+                    source: source.or(view.source),
+                    mtu: Some(*mtu),
+                    ..*view
+                };
+                if *view != reached {
                     self.touched.add(&key.service);
                 }
-                view.next_hop = next_hop;
+                *view = reached;
             }
         }
     }
@@ -180,6 +189,7 @@ impl Controller {
         if matches!(scope, Scope::All) || plan.writes().any(concerns_next_hops) {
             self.face_backends();
         }
+        self.sweep.leftovers |= plan.writes().any(may_end_a_need);
         self.touched = Touched::default();
         Ok(())
     }

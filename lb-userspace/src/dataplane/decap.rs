@@ -114,8 +114,7 @@ impl Decap {
     /// Attaches to an interface, or takes over the link that a dead process of the instance has left.
     ///
     /// # Errors
-    /// [`Error::InterfaceBusy`], [`Error::InterfaceTaken`], [`Error::NoNative`], [`Error::Attach`], or a
-    /// pin's.
+    /// [`Error::InterfaceBusy`], [`Error::NoNative`], [`Error::Attach`], or a pin's.
     pub fn attach(&mut self, device: &Device, mode: XdpMode) -> Result<(), Error> {
         // The pin holds the link; without a pin it must go before a new one can come.
         self.held.remove(&device.name);
@@ -128,17 +127,7 @@ impl Decap {
         }
         programs.sort_by_key(|(place, _)| *place);
         let mut programs: Vec<_> = programs.into_iter().map(|(_, program)| program).collect();
-        let attached = attach::attach(&mut programs, device, mode, &pin).map_err(|error| {
-            let taken = matches!(error, Error::InterfaceBusy { .. });
-            let holder = taken.then(|| self.pins.other_holder(device)).flatten();
-            match holder {
-                Some(instance) => Error::InterfaceTaken {
-                    name: device.name.clone(),
-                    instance,
-                },
-                None => error,
-            }
-        })?;
+        let attached = attach::attach(&mut programs, device, mode, &pin)?;
         let program = programs.get(attached.program);
         let program = program.ok_or(Error::Missing(names::PROGRAM))?;
         let held = Held {
@@ -228,6 +217,11 @@ pub fn decap_counts(bpffs: &Path, instance: &str) -> Result<Option<DecapCounts>,
         Err(_) if !pin.exists() => Ok(None),
         Err(source) => Err(in_map(names::COUNTERS)(source)),
     }
+}
+
+/// The instance that the program with this id belongs to.
+pub fn decap_owner(bpffs: &Path, program: u32) -> Option<String> {
+    pins::owner_of(Kind::Decap, bpffs, program)
 }
 
 /// Removes what an instance left that was killed. `false`: there was nothing.

@@ -51,7 +51,8 @@ pub enum Error {
     },
     /// Another instance takes tunnels off on the interface.
     #[error(
-        "interface {name} belongs to `sluice decap` of instance `{instance}` already; stop that one, or          where it was killed: sluice --instance {instance} decap --detach"
+        "interface {name} belongs to `sluice decap` of instance `{instance}` already; stop that one, or \
+         where it was killed: sluice --instance {instance} decap --detach"
     )]
     InterfaceTaken {
         /// The interface.

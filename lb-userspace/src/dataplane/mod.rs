@@ -36,10 +36,12 @@ use lb_common::abi::{
 use tokio::sync::mpsc;
 
 pub use self::{
-    decap::{Decap, DecapCounts, DecapOptions, DecapProgram, decap_counts, remove_decap},
+    decap::{
+        Decap, DecapCounts, DecapOptions, DecapProgram, decap_counts, decap_owner, remove_decap,
+    },
     dry_run::DryRun,
     error::Error,
-    flows::{Batch, Cursor, Table},
+    flows::{Batch, Cursor, IpVersion, Table, Walked},
     host::{check as check_host, check_for_decap as check_host_for_decap},
     ports::Device,
 };
@@ -276,8 +278,9 @@ impl Dataplane {
     pub fn reload(&mut self, settings: Settings) -> Result<(), Error> {
         let mut next = program::open(&self.pins, self.limits, &settings, false)?;
         program::load(&mut next, names::PROGRAM)?;
-        // The table of services that are always tracked may be another map now.
+        // Tables that were not used before are other maps now.
         let flows = Flows::take(&mut next)?;
+        self.maps.retake(&mut next)?;
         let program = attached(&mut next, names::PROGRAM)?;
         if self.tracing.is_none() {
             self.ports.replace_program(program)?;

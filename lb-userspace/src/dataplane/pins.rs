@@ -10,10 +10,13 @@ use std::{
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::{Error, error::Doing as _, host, ports::Device, sys};
+use super::{Error, error::Doing as _, host, sys};
 
 /// The folder of an instance's maps.
 const MAPS: &str = "maps";
+
+/// The folder of its links.
+const LINKS: &str = "links";
 
 /// Whose instances there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +71,7 @@ impl Pins {
             };
             // A daemon that was just leaving may have removed the folder between the two steps.
             if same_file(&lock, &root) {
-                for folder in [MAPS, "progs", "links"] {
+                for folder in [MAPS, "progs", LINKS] {
                     create(&root.join(folder))?;
                 }
                 return Ok(Self {
@@ -102,25 +105,12 @@ impl Pins {
 
     /// The pin of an interface's link.
     pub(super) fn link(&self, interface: &str) -> PathBuf {
-        self.root.join("links").join(encode(interface))
-    }
-
-    /// Another instance of the same kind that holds an interface.
-    pub(super) fn other_holder(&self, device: &Device) -> Option<String> {
-        let instances = fs::read_dir(self.root.parent()?).ok()?;
-        instances
-            .flatten()
-            .filter(|instance| instance.path() != self.root)
-            .find(|instance| {
-                let link = instance.path().join("links").join(encode(&device.name));
-                sys::link_ifindex(&link) == Some(device.ifindex)
-            })
-            .and_then(|instance| instance.file_name().into_string().ok())
+        self.root.join(LINKS).join(encode(interface))
     }
 
     /// The interfaces that have a link pinned.
     pub(super) fn linked(&self) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(self.root.join("links")) else {
+        let Ok(entries) = fs::read_dir(self.root.join(LINKS)) else {
             return Vec::new();
         };
         let mut names: Vec<_> = entries
@@ -140,7 +130,7 @@ impl Pins {
         for interface in self.linked() {
             sys::detach_link(&self.link(&interface));
         }
-        for folder in ["links", "progs", MAPS] {
+        for folder in [LINKS, "progs", MAPS] {
             remove_folder(&self.root.join(folder))?;
         }
         remove_file(&self.abi())?;
@@ -157,7 +147,7 @@ impl Pins {
     /// # Errors
     /// The file system's.
     pub(super) fn clear(&self) -> Result<(), Error> {
-        for folder in ["links", "progs", MAPS] {
+        for folder in [LINKS, "progs", MAPS] {
             empty_folder(&self.root.join(folder))?;
         }
         remove_file(&self.abi())
@@ -167,6 +157,17 @@ impl Pins {
 /// The pin of a map of an instance that is another process's.
 pub(super) fn map_of(kind: Kind, bpffs: &Path, instance: &str, name: &str) -> PathBuf {
     kind.folder(bpffs).join(instance).join(MAPS).join(name)
+}
+
+/// The instance that has a link pinned which holds the program with this id.
+pub(super) fn owner_of(kind: Kind, bpffs: &Path, program: u32) -> Option<String> {
+    let instances = fs::read_dir(kind.folder(bpffs)).ok()?.flatten();
+    let mut owners = instances.filter(|instance| {
+        let links = fs::read_dir(instance.path().join(LINKS));
+        let mut links = links.into_iter().flatten().flatten();
+        links.any(|link| sys::link_program(&link.path()) == Some(program))
+    });
+    owners.next()?.file_name().into_string().ok()
 }
 
 /// Replaces the pin at `path` by a new one, made by `pin`, so that there always is one.

@@ -9,14 +9,14 @@ use lb_common::abi::{
     ABI_VERSION, AbiStamp,
     backend::Backend,
     counters::{BackendCounters, Counter},
-    flow::{FlowCounters, FlowEntry, FlowKeyV4},
+    flow::{FlowCounters, FlowEntry, FlowKeyV4, FlowKeyV6},
     names,
     port::{INGRESS_ROWS, IngressRow, MAX_PORTS, Port},
-    reply::ReplyV4,
+    reply::{ReplyV4, ReplyV6},
     service::{ServiceId, ServiceRecord, ServiceRef},
     settings::{Settings, feature},
     slot::{SLOTS_PER_ROW, SlotRow},
-    vip::VipKeyV4,
+    vip::{VipKeyV4, VipKeyV6},
 };
 
 use super::{
@@ -46,7 +46,7 @@ pub(super) fn open(
     let mut loader = sized(limits, settings, traced);
     for shape in shapes(limits) {
         let pin = pins.map(shape.name);
-        if shape.optional && shape.is_used(settings) && pin.exists() {
+        if shape.is_optional() && shape.is_used(settings) && pin.exists() {
             let info = MapInfo::from_pin(&pin).map_err(in_map(shape.name))?;
             if info.max_entries() != shape.entries {
                 pins::remove_file(&pin)?;
@@ -132,7 +132,7 @@ pub(super) fn inspect(pins: &Pins, limits: Limits) -> Result<Found, Error> {
                 map,
             });
         }
-        let unused = shape.optional && info.max_entries() == UNUSED;
+        let unused = shape.is_optional() && info.max_entries() == UNUSED;
         if info.max_entries() != shape.entries && !unused {
             return Err(Error::OtherLimits {
                 instance: instance(),
@@ -180,8 +180,8 @@ struct Shape {
     value: u32,
     /// Entries where it is used.
     entries: u32,
-    /// Whether only services that are always tracked use it.
-    optional: bool,
+    /// The features that use it; 0: it is always used.
+    needs: u32,
 }
 
 /// Entries of a map that nothing uses.
@@ -194,12 +194,22 @@ impl Shape {
             key: size_of::<K>() as u32,
             value: size_of::<V>() as u32,
             entries,
-            optional: false,
+            needs: 0,
         }
     }
 
+    /// The same, made with one entry where one of these features is off.
+    const fn used_with(self, needs: u32) -> Self {
+        Self { needs, ..self }
+    }
+
     const fn is_used(&self, settings: &Settings) -> bool {
-        !self.optional || settings.features & feature::ALWAYS != 0
+        settings.features & self.needs == self.needs
+    }
+
+    /// Whether there are configurations that do not use it.
+    const fn is_optional(&self) -> bool {
+        self.needs != 0
     }
 }
 
@@ -213,9 +223,11 @@ fn shapes(limits: Limits) -> [Shape; names::PINNED_MAPS.len()] {
         backends,
         slots,
         flows_ipv4,
+        flows_ipv6,
     } = Capacity::from(&limits);
     [
         Shape::new::<VipKeyV4, ServiceId>(names::VIPS_IPV4, vips),
+        Shape::new::<VipKeyV6, ServiceId>(names::VIPS_IPV6, vips).used_with(feature::IPV6),
         Shape::new::<u32, ServiceRef>(names::SERVICES, services),
         Shape::new::<u32, ServiceRecord>(names::RECORDS, records),
         Shape::new::<u32, SlotRow>(names::SLOTS, slots.div_ceil(SLOTS_PER_ROW)),
@@ -223,6 +235,7 @@ fn shapes(limits: Limits) -> [Shape; names::PINNED_MAPS.len()] {
         Shape::new::<u32, BackendCounters>(names::BACKEND_COUNTERS, backends),
         Shape::new::<u32, u64>(names::COUNTERS, Counter::COUNT),
         Shape::new::<VipKeyV4, ReplyV4>(names::REPLIES_IPV4, replies),
+        Shape::new::<VipKeyV6, ReplyV6>(names::REPLIES_IPV6, replies).used_with(feature::IPV6),
         Shape::new::<u32, Port>(names::PORTS, MAX_PORTS),
         Shape::new::<u32, [u32; 2]>(names::DEVICES, MAX_PORTS),
         Shape::new::<u32, IngressRow>(names::INGRESS, INGRESS_ROWS),
@@ -231,13 +244,14 @@ fn shapes(limits: Limits) -> [Shape; names::PINNED_MAPS.len()] {
             key: 0,
             value: 0,
             entries: PUNT_BYTES,
-            optional: false,
+            needs: 0,
         },
         Shape::new::<FlowKeyV4, FlowEntry>(names::FLOWS_IPV4, flows_ipv4),
-        Shape {
-            optional: true,
-            ..Shape::new::<FlowKeyV4, FlowEntry>(names::ALWAYS_FLOWS_IPV4, flows_ipv4)
-        },
+        Shape::new::<FlowKeyV4, FlowEntry>(names::ALWAYS_FLOWS_IPV4, flows_ipv4)
+            .used_with(feature::ALWAYS),
+        Shape::new::<FlowKeyV6, FlowEntry>(names::FLOWS_IPV6, flows_ipv6).used_with(feature::IPV6),
+        Shape::new::<FlowKeyV6, FlowEntry>(names::ALWAYS_FLOWS_IPV6, flows_ipv6)
+            .used_with(feature::IPV6 | feature::ALWAYS),
         Shape::new::<u32, FlowCounters>(names::FLOW_COUNTERS, services),
     ]
 }

@@ -6,7 +6,11 @@
 mod report;
 mod watch;
 
-use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -15,10 +19,11 @@ use tokio::{
 
 pub use self::report::Report;
 use crate::{
+    config,
     dataplane::{self, Decap, DecapOptions},
     interfaces::{self, Configured},
     model::{Interface, XdpMode},
-    neighbor::{self, Link},
+    neighbor::{self, AttachedXdp, Link},
     prefix::Prefix,
 };
 
@@ -83,13 +88,9 @@ pub fn source(text: &str) -> Result<Prefix, String> {
              source into this host; name the load balancers alone"
         ));
     }
-    let multicast = match address {
-        IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast(),
-        IpAddr::V6(v6) => v6.is_multicast(),
-    };
-    if multicast || address.is_unspecified() {
+    if let Some(why) = config::why_no_unicast(address) {
         return Err(format!(
-            "nothing is sent from {prefix}; name the load balancers' addresses"
+            "{address} {why}; name the load balancers' addresses"
         ));
     }
     Ok(prefix)
@@ -115,8 +116,8 @@ pub async fn run(options: Options) -> Result<(), Error> {
         gue_port: options.gue_port,
         sources: &options.sources,
     })?;
-    if let Err(error) = bring_up(&mut decap, &devices, &links, &options.instance).await {
-        // What could not start leaves nothing, and the reason matters more than what comes after it.
+    if let Err(error) = bring_up(&mut decap, &devices, &links, &options).await {
+        // The reason matters more than what comes after it.
         if let Err(error) = decap.remove() {
             log::error!("cleaning up: {error}");
         }
@@ -145,16 +146,17 @@ async fn bring_up(
     decap: &mut Decap,
     devices: &[Configured],
     links: &[Link],
-    instance: &str,
+    options: &Options,
 ) -> Result<(), Error> {
     for Configured { device, mode } in devices {
-        let running = links.iter().find(|link| link.ifindex == device.ifindex);
-        let running = running.and_then(|link| link.xdp);
+        let link = links.iter().find(|link| link.ifindex == device.ifindex);
+        let running = link.and_then(|link| link.xdp);
         // Left by a process that was killed: its link keeps the mode that it was made with.
         if running.is_some_and(|xdp| !interfaces::fits(*mode, xdp.mode)) {
             decap.detach(&device.name)?;
         }
-        decap.attach(device, *mode)?;
+        let attached = decap.attach(device, *mode);
+        attached.map_err(|error| named_owner(error, running, &options.bpffs))?;
     }
     decap.detach_others()?;
     let links = neighbor::links().await?;
@@ -165,11 +167,26 @@ async fn bring_up(
         if runs.is_none() || runs != ours {
             return Err(Error::NotAttached {
                 name: device.name.clone(),
-                instance: instance.to_owned(),
+                instance: options.instance.clone(),
             });
         }
     }
     Ok(())
+}
+
+/// Says whose program is on an interface that is busy, where that is another instance's.
+fn named_owner(
+    error: dataplane::Error,
+    running: Option<AttachedXdp>,
+    bpffs: &Path,
+) -> dataplane::Error {
+    let dataplane::Error::InterfaceBusy { name } = error else {
+        return error;
+    };
+    match running.and_then(|xdp| dataplane::decap_owner(bpffs, xdp.program)) {
+        Some(instance) => dataplane::Error::InterfaceTaken { name, instance },
+        None => dataplane::Error::InterfaceBusy { name },
+    }
 }
 
 /// Says that packets are taken, to the log and to systemd.
@@ -201,6 +218,8 @@ fn named(name: &str, xdp: XdpMode) -> Interface {
     Interface {
         name: name.to_owned(),
         xdp,
+        // Looked behind in any case.
+        vlan: true,
     }
 }
 
@@ -242,9 +261,13 @@ mod tests {
             ("0.0.0.0/0", "every address"),
             ("::/0", "every address"),
             ("10.0.0.1/0", "name the load balancers alone"),
-            ("224.0.0.1", "nothing is sent from"),
-            ("ff02::1", "nothing is sent from"),
-            ("0.0.0.0", "nothing is sent from"),
+            (
+                "224.0.0.1",
+                "is a multicast address; name the load balancers'",
+            ),
+            ("ff02::1", "is a multicast address"),
+            ("0.0.0.0", "is the unspecified address"),
+            ("127.0.0.1", "is a loopback address"),
             ("lb1", "no address"),
         ] {
             let why = source(text).unwrap_err();

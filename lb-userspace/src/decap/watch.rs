@@ -50,7 +50,7 @@ impl Watch {
 
 /// Does what is to be done; says what is wrong then.
 fn take(decap: &mut Decap, step: Step, interface: &Interface) -> Option<String> {
-    let Interface { name, xdp } = interface;
+    let Interface { name, xdp, vlan: _ } = interface;
     let attach =
         |decap: &mut Decap, device| -> Result<(), dataplane::Error> { decap.attach(&device, *xdp) };
     let done = match step {

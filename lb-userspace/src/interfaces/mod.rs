@@ -55,7 +55,7 @@ pub(crate) fn find(wanted: &[Interface], links: &[Link]) -> Result<Vec<Configure
     wanted
         .iter()
         .map(|interface| {
-            let Interface { name, xdp } = interface;
+            let Interface { name, xdp, vlan: _ } = interface;
             let link = links
                 .iter()
                 .find(|link| link.name == *name)
@@ -120,6 +120,7 @@ mod tests {
         [Interface {
             name: name.to_owned(),
             xdp: XdpMode::Auto,
+            vlan: false,
         }]
     }
 

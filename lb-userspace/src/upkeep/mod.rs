@@ -33,10 +33,7 @@ mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use lb_common::abi::{
-    flow::{FlowEntry, FlowKeyV4},
-    service::ServiceId,
-};
+use lb_common::abi::{flow::FlowEntry, service::ServiceId};
 
 pub use self::{
     duration::in_ticks,
@@ -48,7 +45,7 @@ use self::{
 };
 use crate::{
     model::Model,
-    plan::{Image, Progress, Scope},
+    plan::{FlowKey, Image, Progress, Scope},
 };
 
 /// Everything that is remembered of the past; [`Default`] knows nothing yet.
@@ -171,9 +168,9 @@ impl Upkeep {
     pub fn judge(
         &mut self,
         image: &Image,
-        entries: &[(FlowKeyV4, FlowEntry)],
+        entries: &[(FlowKey, FlowEntry)],
         now: u64,
-    ) -> Vec<(FlowKeyV4, FlowEntry)> {
+    ) -> Vec<(FlowKey, FlowEntry)> {
         let mut unneeded = Vec::new();
         for (key, entry) in entries {
             match self.fate(image, key, *entry, now) {
@@ -189,7 +186,7 @@ impl Upkeep {
     pub fn took(
         &mut self,
         image: &Image,
-        key: &FlowKeyV4,
+        key: &FlowKey,
         judged: FlowEntry,
         taken: Option<FlowEntry>,
     ) -> Option<FlowEntry> {
@@ -226,7 +223,7 @@ impl Upkeep {
             .unwrap_or_default()
     }
 
-    fn fate(&self, image: &Image, key: &FlowKeyV4, entry: FlowEntry, now: u64) -> Fate {
+    fn fate(&self, image: &Image, key: &FlowKey, entry: FlowEntry, now: u64) -> Fate {
         let Some(place) = fate::place(image, key) else {
             return Fate::Unneeded;
         };

@@ -18,13 +18,14 @@ use lb_common::{
         slot::{LocalBackend, Slot},
     },
     endian::{Be16, Be32},
-    hash::FlowHash,
 };
 use lb_userspace::{
     config,
     dataplane::{Dataplane, Device, Options, Table},
     model::{BackendKey, Health, Limits, Model, XdpMode},
-    plan::{self, BackendIndex, Desired, Image, Phase, Plan, Seed, SlotIndex, View, Write},
+    plan::{
+        self, BackendIndex, Desired, FlowKey, Image, Phase, Plan, Seed, SlotIndex, View, Write,
+    },
 };
 use testbed::{
     host::Host,
@@ -218,7 +219,7 @@ impl World {
     }
 
     /// Gives every one of these flows an entry: of the backend that its packets have to go to.
-    pub(crate) fn remember(&mut self, flows: impl Iterator<Item = FlowKeyV4>) -> Result<()> {
+    pub(crate) fn remember(&mut self, flows: impl Iterator<Item = FlowKey>) -> Result<()> {
         let table = match self.shape.slots {
             Slots::Always => Table::Always,
             _ => Table::Transition,
@@ -248,42 +249,35 @@ impl World {
             .image
             .backend(index)
             .context("the slot names no backend")?;
-        let [address, ..] = entry.address;
+        let address = entry.address.leading();
         Ok(SocketAddrV4::new(Ipv4Addr::from(address), entry.port.get()))
     }
 
     /// The key of a client's flow.
-    pub(crate) fn key(&self, client: SocketAddrV4, vip: SocketAddrV4) -> FlowKeyV4 {
-        FlowKeyV4 {
+    pub(crate) fn key(&self, client: SocketAddrV4, vip: SocketAddrV4) -> FlowKey {
+        FlowKey::V4(FlowKeyV4 {
             source: Be32::from(*client.ip()),
             destination: Be32::from(*vip.ip()),
             source_port: Be16::new(client.port()),
             destination_port: Be16::new(vip.port()),
             protocol: if self.shape.protocol == "udp" { 17 } else { 6 },
             reserved: [0; 3],
-        }
+        })
     }
 
-    fn index_of(&self, flow: &FlowKeyV4, known: bool) -> Result<(BackendIndex, ServiceRecord)> {
+    fn index_of(&self, flow: &FlowKey, known: bool) -> Result<(BackendIndex, ServiceRecord)> {
         let id = self
             .image
             .vips()
             .iter()
-            .find(|(key, _)| key.address == flow.destination)
+            .find(|(key, _)| key.address() == flow.vip().ip())
             .map(|(_, id)| *id)
             .context("no VIP")?;
         let held = self
             .image
             .service(id)
             .context("the service is not published")?;
-        let hash = FlowHash::ipv4(
-            held.record.hash_key,
-            flow.source,
-            flow.destination,
-            flow.source_port,
-            flow.destination_port,
-            flow.protocol,
-        );
+        let hash = flow.hash(held.record.hashing());
         let slot: Slot = held.slots[hash.slot(held.record.slots_count) as usize];
         let local = if known { slot.owner() } else { slot.current() };
         let index = held.record.backends_first + u32::from(local) - 1;
@@ -350,7 +344,15 @@ pub(crate) fn views(model: &Model, port: u16) -> Result<BTreeMap<BackendKey, Vie
             };
             let next_hop = Some(NextHop::new(backend_mac(address.octets()[3]), port));
             let health = Health::Unchecked;
-            views.insert(service.key(backend), View { health, next_hop });
+            views.insert(
+                service.key(backend),
+                View {
+                    health,
+                    next_hop,
+                    source: None,
+                    mtu: None,
+                },
+            );
         }
     }
     Ok(views)

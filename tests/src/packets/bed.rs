@@ -10,13 +10,13 @@ use aya::{TestRun as _, TestRunOptions};
 use lb_common::abi::{
     backend::NextHop,
     counters::{BackendCounters, Counter, DropReason},
-    flow::{FlowEntry, FlowKeyV4},
+    flow::FlowEntry,
 };
 use lb_userspace::{
     config,
-    dataplane::{Dataplane, Device, DryRun, Options, Table},
+    dataplane::{Dataplane, Device, DryRun, IpVersion, Options, Table, Walked},
     model::{BackendKey, Health, Limits, Model},
-    plan::{self, Desired, Image, Phase, Plan, Seed, View, Write},
+    plan::{self, Desired, FlowKey, Image, Phase, Plan, Seed, View, Write},
 };
 
 use crate::{host::Host, sweep};
@@ -124,6 +124,7 @@ impl Bed {
             backends: 64,
             slots: 1 << 16,
             flows_ipv4: 1 << 12,
+            flows_ipv6: 1 << 10,
         };
         let seed = Seed::derive(model.daemon.seed.as_deref());
         let options = Options {
@@ -217,18 +218,22 @@ impl Bed {
     }
 
     /// Every entry of a flow table.
-    pub fn flows(&self, table: Table) -> Result<BTreeMap<FlowKeyV4, FlowEntry>> {
+    pub fn flows(&self, table: Table) -> Result<BTreeMap<FlowKey, FlowEntry>> {
         let dataplane = self.dataplane.as_ref().context("taken only in drop")?;
         let mut flows = BTreeMap::new();
-        let mut from = None;
-        loop {
-            let batch = dataplane.flows(table, from, 256)?;
-            flows.extend(batch.entries);
-            match batch.next {
-                Some(next) => from = Some(next),
-                None => return Ok(flows),
+        for version in [IpVersion::V4, IpVersion::V6] {
+            let walked = Walked { table, version };
+            let mut from = None;
+            loop {
+                let batch = dataplane.flows(walked, from, 256)?;
+                flows.extend(batch.entries);
+                from = batch.next;
+                if from.is_none() {
+                    break;
+                }
             }
         }
+        Ok(flows)
     }
 
     /// Runs one packet that came in on `side`.
@@ -300,6 +305,8 @@ impl Bed {
                 let view = View {
                     health: Health::Up,
                     next_hop,
+                    source: None,
+                    mtu: None,
                 };
                 views.insert(service.key(backend), view);
             }

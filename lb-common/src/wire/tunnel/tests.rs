@@ -194,7 +194,7 @@ impl Shape {
         }
         middle.extend(inner);
         let protocol = match (self.gue, self.inner_ipv6) {
-            (true, _) => UDP,
+            (true, _) => 17,
             (false, false) => 4,
             (false, true) => 41,
         };

@@ -101,7 +101,7 @@ impl Controller {
     }
 
     fn take(&mut self, step: Step, interface: &Interface) {
-        let Interface { name, xdp } = interface;
+        let Interface { name, xdp, vlan: _ } = interface;
         let attach = |controller: &mut Self, device: &Device| {
             let device = device.clone();
             controller.attach(&Configured { device, mode: *xdp })
@@ -169,6 +169,7 @@ mod tests {
         let wanted = [Interface {
             name: "eth0".to_owned(),
             xdp: crate::model::XdpMode::Auto,
+            vlan: false,
         }];
         watched.mended("eth0", "put back".to_owned());
         for _ in 0..LOOKS_AFTER {

@@ -4,8 +4,7 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     path::PathBuf,
-    process::{Command, ExitStatus, Output, Stdio},
-    time::Duration,
+    process::{ExitStatus, Output, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
@@ -13,7 +12,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::{
-    cli::{Cli, forget_environment},
+    cli::Cli,
     daemon::{Ended, START},
     host::Host,
     ordinary::Ordinary,
@@ -152,21 +151,8 @@ impl Decap {
     }
 
     fn spawn(&self) -> Result<Process> {
-        let mut command = match self.launcher.split_first() {
-            None => self.host.command(programs::sluice()?),
-            Some((program, arguments)) => {
-                let mut command = self.host.command(program);
-                command.args(arguments);
-                command
-            }
-        };
-        self.complete(&mut command)?;
-        Process::spawn(command)
-    }
-
-    fn complete(&self, command: &mut Command) -> Result<()> {
         let log = File::create(self.log_path())?;
-        forget_environment(command);
+        let mut command = programs::sluice_in(&self.host, &self.launcher)?;
         command
             .args(["--instance", &self.instance, "decap", "--bpffs"])
             .arg(&self.bpffs)
@@ -174,7 +160,7 @@ impl Decap {
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(File::options().append(true).open(self.log_path())?);
-        Ok(())
+        Process::spawn(command)
     }
 }
 
@@ -183,9 +169,8 @@ impl Drop for Decap {
         if std::thread::panicking() {
             eprintln!("--- the decapsulator's log\n{}", self.log());
         }
-        if let Some(mut process) = self.process.take() {
-            process.signal(Signal::SIGTERM);
-            let _ = process.wait(Duration::from_secs(5));
+        if let Some(process) = self.process.take() {
+            process.end();
         }
         sweep::remove_folder(&self.pins());
     }

@@ -13,6 +13,8 @@
 #![no_main]
 
 mod maps;
+#[path = "../object.rs"]
+mod object;
 mod strip;
 
 use core::mem::MaybeUninit;
@@ -79,14 +81,3 @@ fn conclude(counter: DecapCounter) -> u32 {
         DecapFate::Dropped => xdp_action::XDP_DROP,
     }
 }
-
-#[cfg(not(test))]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    // Never reached, and the verifier proves it: a program that could loop here does not load.
-    loop {}
-}
-
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -315,21 +315,19 @@ fn a_program_that_somebody_took_away_comes_back() -> Result<()> {
     let mut decap = end.decap()?;
     decap.restart()?;
     let ours = end.program()?;
-    xdp::detach_link(&decap.pins().join("links").join(INTERFACE))?;
-    assert_eq!(end.program()?, None);
-    let back = || end.program().is_ok_and(|program| program == ours);
-    poll::until_true("the program to be back", MENDED, back)?;
-    one_arrives(&end)?;
-
-    let other = xdp::load_passing_program()?;
     let link = decap.pins().join("links").join(INTERFACE);
+    let is_back = |times| -> Result<()> {
+        poll::until_true("the program to be back", MENDED, || {
+            decap.log().matches("it is back").count() == times
+        })?;
+        assert_eq!(end.program()?, ours);
+        one_arrives(&end)
+    };
+    xdp::detach_link(&link)?;
+    is_back(1)?;
+    let other = xdp::load_passing_program()?;
     xdp::replace_in_link(&link, other.as_fd())?;
-    assert_ne!(end.program()?, ours);
-    poll::until_true("the program to be back", MENDED, back)?;
-    poll::until_true("the log to say so", SOON, || {
-        decap.log().matches("it is back").count() == 2
-    })?;
-    one_arrives(&end)
+    is_back(2)
 }
 
 #[test]

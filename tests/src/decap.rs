@@ -1,31 +1,14 @@
 //! The real `sluice decap`, inside a backend's host: takes packets out of their tunnel.
 
 use std::{
-<<<<<<< HEAD
-    fs::File,
-    io::{Read, Seek},
-    time::Duration,
-=======
     ffi::OsString,
     fs::{self, File},
     path::PathBuf,
     process::{ExitStatus, Output, Stdio},
->>>>>>> decap
 };
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
-<<<<<<< HEAD
-
-use crate::{
-    cli::forget_environment, daemon::START, host::Host, poll, process::Process, programs, sweep,
-};
-
-/// A decapsulator, of an instance of its own; dropping it ends it.
-#[derive(Debug)]
-pub struct Decap {
-    process: Process,
-=======
 use tempfile::TempDir;
 
 use crate::{
@@ -51,7 +34,6 @@ pub struct Decap {
     bpffs: PathBuf,
     launcher: Vec<OsString>,
     folder: TempDir,
->>>>>>> decap
 }
 
 impl Decap {
@@ -105,38 +87,15 @@ impl Decap {
             Ok(Some(status)) => Some(Err(status)),
             _ => self.log().contains(READY).then_some(Ok(())),
         });
-<<<<<<< HEAD
-        match attached.with_context(|| said(&mut output))? {
-            Ok(()) => Ok(Self { process }),
-            Err(status) => bail!("{what} ended: {status}\n{}", said(&mut output)),
-=======
         match ready.with_context(|| self.log())? {
             Ok(()) => {
                 self.process = Some(process);
                 Ok(())
             }
             Err(status) => bail!("the decapsulator ended: {status}\n{}", self.log()),
->>>>>>> decap
         }
     }
 
-<<<<<<< HEAD
-impl Drop for Decap {
-    fn drop(&mut self) {
-        // It cleans up, which it could not if it were killed.
-        self.process.signal(Signal::SIGTERM);
-        let _ = self.process.wait(Duration::from_secs(5));
-    }
-}
-
-fn spawn(host: &Host, interface: &str, sources: &[String], output: &File) -> Result<Process> {
-    let mut command = host.command(programs::sluice()?);
-    forget_environment(&mut command);
-    command.args(["--instance", &sweep::unique_name()]);
-    command.args(["decap", "--interface", interface]);
-    for source in sources {
-        command.args(["--from", source]);
-=======
     /// Runs it to its end: for starts that must fail.
     pub fn run_to_end(&self) -> Result<Ended> {
         let mut process = self.spawn()?;
@@ -202,7 +161,6 @@ fn spawn(host: &Host, interface: &str, sources: &[String], output: &File) -> Res
             .stdout(log)
             .stderr(File::options().append(true).open(self.log_path())?);
         Process::spawn(command)
->>>>>>> decap
     }
 }
 

@@ -78,11 +78,20 @@ pub enum Transport {
     Udp {
         /// Source and destination.
         ports: [u16; 2],
-        /// Whether it has a checksum.
-        checksum: bool,
+        /// Its checksum.
+        sum: Sum,
     },
     /// Something else: a protocol number, and the payload at once.
     Other(u8),
+}
+
+/// A UDP checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sum {
+    /// As the bytes have it.
+    Right,
+    /// Whatever they are; 0 is none.
+    Is(u16),
 }
 
 /// The next header of a fragment header.
@@ -191,11 +200,15 @@ impl Ip {
                 bytes.extend(options);
                 (bytes, Some(16))
             }
-            Transport::Udp { ports, checksum } => {
+            Transport::Udp { ports, sum } => {
                 let mut bytes: Vec<u8> = ports.iter().flat_map(|p| p.to_be_bytes()).collect();
                 bytes.extend(((8 + self.payload) as u16).to_be_bytes());
-                bytes.extend([0, 0]);
-                (bytes, checksum.then_some(6))
+                let (sum, field) = match sum {
+                    Sum::Right => (0, Some(6)),
+                    Sum::Is(sum) => (*sum, None),
+                };
+                bytes.extend(sum.to_be_bytes());
+                (bytes, field)
             }
             Transport::Other(_) => (Vec::new(), None),
         };
@@ -269,7 +282,7 @@ mod tests {
         };
         let udp = Transport::Udp {
             ports: [40_000, 53],
-            checksum: true,
+            sum: Sum::Right,
         };
         for transport in [tcp, udp] {
             for (source, destination) in [("10.0.0.1", "10.0.0.2"), ("fd77::1", "fd77::2")] {

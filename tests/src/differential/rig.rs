@@ -30,7 +30,7 @@ use lb_userspace::{
 use super::{
     clock,
     counters::{Changes, Counters},
-    keys,
+    keys::{self, SEED},
     seats::Seats,
     setup::{BackendSetup, FlowSetup, HashSetup, ServiceSetup, Setup, WaySetup},
     site::{Side, Site},
@@ -279,7 +279,7 @@ fn model(setup: &Setup, instance: &str) -> Option<Model> {
         .map(|side| format!("[[interface]]\nname = \"{}\"\n{vlan}", side.name()))
         .collect();
     let text = format!(
-        "[daemon]\ninstance = \"{instance}\"\nseed = \"differential\"\n{daemon}{interfaces}{services}"
+        "[daemon]\ninstance = \"{instance}\"\nseed = \"{SEED}\"\n{daemon}{interfaces}{services}"
     );
     let mut model = match config::parse("setup", &text) {
         Ok(parsed) => parsed.model,

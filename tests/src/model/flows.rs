@@ -25,10 +25,10 @@ pub struct Budget {
     pub other: u32,
     /// The tick that the two below are of.
     pub tick: u64,
-    /// Made for SYNs.
-    pub syn_made: u32,
-    /// Made for others.
-    pub other_made: u32,
+    /// Spent on SYNs.
+    pub syn_spent: u32,
+    /// Spent on others.
+    pub other_spent: u32,
 }
 
 /// A flow table: a map for each IP version.
@@ -82,22 +82,17 @@ impl Flows {
         }
     }
 
-    /// Makes an entry where none is, at the cost of a budget. False: it could not be made.
+    /// Makes an entry where none is, at the cost of a budget, which is spent also where the table has no
+    /// room. False: it could not be made.
     pub fn insert(&mut self, which: Which, flow: FlowTuple, entry: Entry, syn: bool) -> bool {
-        let mut budget = self.budget.at(entry.last_seen);
-        let (made, most) = if syn {
-            (&mut budget.syn_made, budget.syn)
-        } else {
-            (&mut budget.other_made, budget.other)
-        };
+        if !self.budget.spend(entry.last_seen, syn) {
+            return false;
+        }
         let half = self.store(which).half(&flow);
-        let is_full = half.room.is_some_and(|room| half.entries.len() >= room);
-        if *made >= most || is_full {
+        if half.room.is_some_and(|room| half.entries.len() >= room) {
             return false;
         }
         half.entries.insert(flow, entry);
-        *made += 1;
-        self.budget = budget;
         true
     }
 
@@ -109,17 +104,23 @@ impl Flows {
 }
 
 impl Budget {
-    /// The budget in a tick: each has it anew.
-    const fn at(self, tick: u64) -> Self {
-        if self.tick == tick {
-            return self;
+    /// Takes one from a tick's budget. False: there is none left.
+    const fn spend(&mut self, tick: u64, syn: bool) -> bool {
+        if self.tick != tick {
+            self.tick = tick;
+            self.syn_spent = 0;
+            self.other_spent = 0;
         }
-        Self {
-            tick,
-            syn_made: 0,
-            other_made: 0,
-            ..self
+        let (spent, most) = if syn {
+            (&mut self.syn_spent, self.syn)
+        } else {
+            (&mut self.other_spent, self.other)
+        };
+        let is_left = *spent < most;
+        if is_left {
+            *spent += 1;
         }
+        is_left
     }
 }
 

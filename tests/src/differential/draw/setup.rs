@@ -73,10 +73,10 @@ pub fn setup(rng: &mut Rng) -> Setup {
                 (1, [0, enough]),
                 (1, [enough, 0]),
                 (1, [0, 0]),
-                (2, few),
+                (3, few),
             ],
         ),
-        room: weighted(rng, &[(6, 4096), (1, 16)]),
+        room: weighted(rng, &[(5, 4096), (1, 16), (1, 2)]),
         services,
         flows: Vec::new(),
     };

@@ -238,7 +238,13 @@ fn what_cannot_be_remembered_goes_to_the_owner() {
     full.flows.transition.ipv4.room = Some(1);
     put(&mut full, "udp", Which::Transition, entry(C, "e", 1));
     check(full.clone(), "syn", A, REFUSED, None);
-    // Each IP version has a table of its own.
+    // Each IP version has a table of its own, but the budget is of both; a table without room spends it.
+    let mut spent = full.clone();
+    spent.flows.budget.syn = 1;
+    let fourth = tcp(CLIENT, VIP, flag::SYN).frame();
+    assert_eq!(from_client(&mut spent, &fourth).flow, REFUSED);
+    let sixth = tcp(CLIENT6, VIP6, flag::SYN).frame();
+    assert_eq!(from_client(&mut spent, &sixth).flow, REFUSED);
     let other = tcp(CLIENT6, VIP6, flag::SYN).frame();
     let outcome = from_client(&mut full, &other);
     assert_eq!(outcome.flow, INSERTED);

@@ -295,6 +295,11 @@ fn ip(rng: &mut Rng, setup: &Setup, from: SocketAddr, to: SocketAddr, udp: bool)
         payload: 0,
     };
     ip.payload = bytes::payload(rng, setup, &ip);
+    if ip.fragment.is_some() && chance(rng, 300) {
+        // Perhaps too short for its ports.
+        ip.transport = Transport::Other(ip.transport.number());
+        ip.payload = rng.usize(0..24);
+    }
     ip
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn before<const FRAGS: bool>(context: &XdpContext) {
         return;
     };
     let wanted = settings::trace_service();
-    if (wanted == TRACE_ALL || service == Some(ServiceId(wanted))) && within_budget(state) {
+    if (wanted == TRACE_ALL || service == ServiceId(wanted)) && within_budget(state) {
         state.traced = 1;
     }
 }
@@ -87,13 +87,14 @@ fn renote<const FRAGS: bool>(context: &XdpContext) {
     }
 }
 
+/// No service's id. Not an option: the compiler compares what is in it before it looks whether there is
+/// something, which the verifier refuses.
+const NOBODY: ServiceId = ServiceId(TRACE_ALL);
+
 /// Reads the packet's addresses as they stand now, and the service that it is for, or that it is a reply
-/// of. `None`: it has none of all this, and nothing is noted.
+/// of, or [`NOBODY`]. `None`: it has none of all this, and nothing is noted.
 #[inline(always)]
-fn note<const FRAGS: bool>(
-    context: &XdpContext,
-    into: &mut TracedPacket,
-) -> Option<Option<ServiceId>> {
+fn note<const FRAGS: bool>(context: &XdpContext, into: &mut TracedPacket) -> Option<ServiceId> {
     let frame = parse::link::<FRAGS>(context).ok()?;
     if frame.link.ether_type.is(V4::ETHER_TYPE) {
         Some(note_packet::<V4>(&parse::packet(frame).ok()?, into))
@@ -105,7 +106,7 @@ fn note<const FRAGS: bool>(
 }
 
 #[inline(always)]
-fn note_packet<F: Tables>(packet: &Packet<'_, F>, into: &mut TracedPacket) -> Option<ServiceId> {
+fn note_packet<F: Tables>(packet: &Packet<'_, F>, into: &mut TracedPacket) -> ServiceId {
     let flow = packet.flow();
     into.source = F::mapped(flow.source);
     into.destination = F::mapped(flow.destination);
@@ -117,11 +118,14 @@ fn note_packet<F: Tables>(packet: &Packet<'_, F>, into: &mut TracedPacket) -> Op
     let vip = F::vip_key(flow.destination, flow.destination_port, flow.protocol);
     // SAFETY: inserted and deleted but never updated in place.
     if let Some(service) = unsafe { F::vips().get(vip) } {
-        return Some(*service);
+        return *service;
     }
     let backend = F::vip_key(flow.source, flow.source_port, flow.protocol);
     // SAFETY: as above.
-    unsafe { F::replies().get(backend) }.map(|reply| reply.service())
+    match unsafe { F::replies().get(backend) } {
+        Some(reply) => reply.service(),
+        None => NOBODY,
+    }
 }
 
 /// Reads a tunnel's outer addresses; it has no ports that were looked for.

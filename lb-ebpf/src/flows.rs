@@ -12,7 +12,7 @@ use lb_common::{
         flow::{FlowCounters, FlowEntry, ticks},
         service::{ServiceId, ServiceRecord, tracking},
     },
-    wire::Packet,
+    family::FlowTuple,
 };
 
 use crate::{family::Tables, maps, settings};
@@ -55,11 +55,11 @@ pub(crate) fn now() -> u64 {
 }
 
 impl<F: Tables> Flow<F> {
-    /// The packet's flow.
+    /// A flow of the service.
     #[inline(always)]
-    pub(crate) fn of(record: &ServiceRecord, packet: &Packet<'_, F>) -> Self {
+    pub(crate) fn of(record: &ServiceRecord, flow: FlowTuple<F::Address>) -> Self {
         Self {
-            key: F::flow_key(packet.flow()),
+            key: F::flow_key(flow),
             service: record.service,
             always: settings::always()
                 && (!settings::transition() || record.tracking == tracking::ALWAYS),

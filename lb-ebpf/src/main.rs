@@ -39,7 +39,7 @@ use crate::{family::Tables, verdict::Verdict};
 #[inline(always)]
 fn sluice(context: XdpContext) -> u32 {
     let (Ok(verdict) | Err(verdict)) = judge::<false>(&context);
-    verdict.conclude()
+    verdict.end().conclude()
 }
 
 /// The same for interfaces whose frames may lie in several buffers.
@@ -47,7 +47,7 @@ fn sluice(context: XdpContext) -> u32 {
 #[inline(always)]
 fn sluice_frags(context: XdpContext) -> u32 {
     let (Ok(verdict) | Err(verdict)) = judge::<true>(&context);
-    verdict.conclude()
+    verdict.end().conclude()
 }
 
 /// The same with a log record a packet; takes the other's place while somebody traces.
@@ -56,8 +56,7 @@ fn sluice_frags(context: XdpContext) -> u32 {
 fn sluice_traced(context: XdpContext) -> u32 {
     trace::before::<false>(&context);
     let (Ok(verdict) | Err(verdict)) = judge::<false>(&context);
-    trace::after::<false>(&context, verdict);
-    verdict.conclude()
+    trace::after::<false>(&context, verdict).conclude()
 }
 
 /// Both.
@@ -66,8 +65,7 @@ fn sluice_traced(context: XdpContext) -> u32 {
 fn sluice_traced_frags(context: XdpContext) -> u32 {
     trace::before::<true>(&context);
     let (Ok(verdict) | Err(verdict)) = judge::<true>(&context);
-    trace::after::<true>(&context, verdict);
-    verdict.conclude()
+    trace::after::<true>(&context, verdict).conclude()
 }
 
 #[inline(always)]

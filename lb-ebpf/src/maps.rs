@@ -6,7 +6,7 @@
 use aya_ebpf::{
     btf_maps,
     macros::{btf_map, map},
-    maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, DevMapHash, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use lb_common::abi::{
     AbiStamp,
@@ -83,9 +83,11 @@ pub(crate) static REPLIES_IPV6: HashMap<VipKeyV6, ReplyV6> =
 #[map]
 pub(crate) static PORTS: Array<Port> = Array::with_max_entries(MAX_PORTS, MMAPABLE);
 
-/// Port index to the device to redirect to; written by the daemon, the same interfaces as `PORTS`.
+/// Port index to the device to redirect to; written by the daemon, the same interfaces as `PORTS`. A hash,
+/// since the kernel keeps an array of devices to programs of one kind (5.18+): those for frames in several
+/// buffers, or the others.
 #[map]
-pub(crate) static DEVICES: DevMap = DevMap::with_max_entries(MAX_PORTS, 0);
+pub(crate) static DEVICES: DevMapHash = DevMapHash::with_max_entries(MAX_PORTS, 0);
 
 /// Interface index, modulo rows, to what is known of the interface; written by the daemon.
 #[map]

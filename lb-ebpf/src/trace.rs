@@ -6,7 +6,6 @@ use aya_ebpf::{helpers::bpf_ktime_get_ns, programs::XdpContext};
 use aya_log_ebpf::info;
 use lb_common::{
     abi::{
-        counters::Counter,
         service::ServiceId,
         settings::TRACE_ALL,
         trace::{TraceState, TracedPacket},
@@ -21,7 +20,7 @@ use crate::{
     maps,
     parse::{self, Frame},
     settings,
-    verdict::Verdict,
+    verdict::{End, Verdict},
 };
 
 /// Notes the packet as it came in, and whether it is to be traced.
@@ -45,15 +44,17 @@ pub(crate) fn before<const FRAGS: bool>(context: &XdpContext) {
 
 /// Writes the record of a packet that is traced.
 #[inline(always)]
-pub(crate) fn after<const FRAGS: bool>(context: &XdpContext, verdict: Verdict) {
+pub(crate) fn after<const FRAGS: bool>(context: &XdpContext, verdict: Verdict) -> End {
+    let end = verdict.end().forgotten(context.ingress_ifindex() as u8);
     if state().is_some_and(|state| state.traced != 0) {
         renote::<FRAGS>(context);
-        record(context, verdict.counter());
+        record(context, end.counter);
     }
+    end
 }
 
 #[inline(never)]
-fn record(context: &XdpContext, verdict: Counter) {
+fn record(context: &XdpContext, counter: u32) {
     let Some(TraceState { before, after, .. }) = state() else {
         return;
     };
@@ -61,7 +62,7 @@ fn record(context: &XdpContext, verdict: Counter) {
     info!(
         context,
         "{} {} {} {:i} {} {:i} {} {:i} {} {:i} {}",
-        verdict.index(),
+        counter,
         before.protocol,
         before.flags,
         *before.source.as_bytes(),

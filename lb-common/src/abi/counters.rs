@@ -109,10 +109,10 @@ impl Counter {
     }
 
     /// What a program that only answers what would become of a packet returns: the action for the
-    /// driver, and the counter that the packet would have been counted by.
+    /// driver, and the index of the counter that the packet would have been counted by.
     #[inline(always)]
-    pub const fn dry_run(self, action: u32) -> u32 {
-        action | self.0 << 16
+    pub const fn dry_run(index: u32, action: u32) -> u32 {
+        action | index << 16
     }
 
     /// The action and the counter out of [`Self::dry_run`]'s answer.

@@ -32,6 +32,12 @@ impl Ahead {
     /// The farthest; all bits of a mask.
     pub const MOST: u32 = 0x3fff;
 
+    /// So many bytes, modulo [`Self::MOST`] and one.
+    #[inline(always)]
+    pub const fn by(bytes: u32) -> Self {
+        Self(bytes & Self::MOST)
+    }
+
     /// So much farther, modulo [`Self::MOST`] and one; `any` is for [`forget`].
     #[inline(always)]
     #[must_use]
@@ -95,30 +101,6 @@ impl<'a> Cursor<'a> {
         Ok(unsafe { &mut *here.cast::<T>() })
     }
 
-    /// Takes the next header, which says itself how long it is, and passes over what it has behind its
-    /// fixed part. `length` counts from the header's start.
-    ///
-    /// # Errors
-    /// [`Truncated`] where the packet ends before, or `length` is less than the fixed part. The cursor
-    /// may then have moved.
-    #[inline(always)]
-    pub fn read_sized<T: Header>(
-        &mut self,
-        length: impl FnOnce(&T) -> u16,
-    ) -> Result<&'a mut T, Truncated> {
-        // Measured from the start and not from the end of the fixed part: an offset that the
-        // verifier can see is never negative.
-        let start = self.position;
-        let header = self.read::<T>()?;
-        let length = length(header);
-        let next = start.wrapping_add(length as usize);
-        if (length as usize) < size_of::<T>() || next > self.end {
-            return Err(Truncated);
-        }
-        self.position = next;
-        Ok(header)
-    }
-
     /// Looks at a header ahead and takes nothing.
     ///
     /// # Errors
@@ -177,13 +159,15 @@ mod tests {
     }
 
     #[test]
-    fn a_header_with_options_is_passed_over_whole() {
-        let mut bytes = [0_u8; 45];
+    fn what_is_ahead_is_looked_at_and_passed_over() {
+        let mut bytes: [u8; 45] = core::array::from_fn(|at| at as u8);
         let mut cursor = Cursor::new(&mut bytes);
-        cursor.read_sized::<Ipv4Hdr>(|_| 24).unwrap();
+        let ahead = Ahead::default().plus(24, 0);
+        assert_eq!(cursor.peek::<Ipv4Hdr>(ahead).unwrap().vihl, 24);
+        cursor.advance(ahead).unwrap();
         assert!(cursor.has(21) && !cursor.has(22));
-        assert_eq!(cursor.read_sized::<Ipv4Hdr>(|_| 22).err(), Some(Truncated));
-        let mut cursor = Cursor::new(&mut bytes);
-        assert_eq!(cursor.read_sized::<Ipv4Hdr>(|_| 19).err(), Some(Truncated));
+        assert_eq!(cursor.peek::<Ipv4Hdr>(ahead).err(), Some(Truncated));
+        assert_eq!(cursor.advance(ahead).err(), Some(Truncated));
+        assert!(cursor.has(21), "it has not moved");
     }
 }

@@ -4,6 +4,7 @@ use network_types::ip::Ipv4Hdr;
 
 use super::{
     Cursor,
+    cursor::Ahead,
     ip::{Fragment, Ip, Payload},
     packet::Unparsed,
 };
@@ -25,14 +26,23 @@ impl Ip for Ipv4Hdr {
 
     #[inline(always)]
     fn read<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a mut Self, Payload), Unparsed> {
-        let ip = cursor.read_sized(header_length)?;
-        let total = Be16::from_bytes(ip.tot_len).get();
-        let Some(length) = total.checked_sub(header_length(ip)) else {
+        let ip = cursor.read::<Self>()?;
+        let total = u32::from(Be16::from_bytes(ip.tot_len).get());
+        // Version 4, and a length of 5 to 15 words of 4 bytes.
+        let header = u32::from(ip.vihl) << 2 & 0x3c;
+        let Some(options) = header.checked_sub(20) else {
+            return Err(Unparsed::Malformed);
+        };
+        if ip.vihl >> 4 != 4 {
+            return Err(Unparsed::Malformed);
+        }
+        cursor.advance(Ahead::by(options))?;
+        let Some(length) = total.checked_sub(header) else {
             return Err(Unparsed::Malformed);
         };
         let payload = Payload {
             protocol: u32::from(ip.proto),
-            length: u32::from(length),
+            length,
             fragment: fragment(ip),
         };
         Ok((ip, payload))
@@ -103,16 +113,6 @@ impl Ip for Ipv4Hdr {
             .replace16(before, after)
             .apply(Be16::from_bytes(self.check))
             .to_bytes();
-    }
-}
-
-/// Bytes of the header with its options; 0 for an impossible version or length.
-#[inline(always)]
-fn header_length(ip: &Ipv4Hdr) -> u16 {
-    // Version 4, and a length of 5 to 15 words of 4 bytes.
-    match ip.vihl {
-        vihl @ 0x45..=0x4f => u16::from(vihl & 0x0f) * 4,
-        _ => 0,
     }
 }
 

@@ -62,6 +62,13 @@ impl EtherType {
         Be16::from_bytes(self.0).raw() == Be16::from_bytes(other.0).raw()
     }
 
+    /// A byte of which the verifier knows nothing.
+    #[inline(always)]
+    const fn any(self) -> u8 {
+        let [_, any] = self.0;
+        any
+    }
+
     #[inline(always)]
     const fn is_tag(self) -> bool {
         self.is(Self::VLAN) || self.is(Self::SERVICE_VLAN)
@@ -71,13 +78,6 @@ impl EtherType {
 impl VlanTag {
     /// Bytes of a tag.
     pub const LENGTH: usize = 4;
-
-    /// A byte of which the verifier knows nothing.
-    #[inline(always)]
-    const fn any(&self) -> u8 {
-        let [_, any] = self.control;
-        any
-    }
 
     #[inline(always)]
     const fn to_word(self) -> u32 {
@@ -114,22 +114,26 @@ impl<'a> Link<'a> {
             ethernet,
             tags: Tags::default(),
         };
-        if vlan && link.ether_type.is_tag() {
+        if vlan {
+            let mut count = 0;
             let mut ahead = Ahead::default();
-            let tag = cursor.peek::<VlanTag>(ahead)?;
-            let any = tag.any();
-            let mut count = 1;
-            ahead = ahead.plus(VlanTag::LENGTH as u32, any);
-            link.tags.first = tag.to_word();
-            link.ether_type = tag.ether_type;
+            let any = link.ether_type.any();
             if link.ether_type.is_tag() {
                 let tag = cursor.peek::<VlanTag>(ahead)?;
-                count = 2;
+                count = 1;
                 ahead = ahead.plus(VlanTag::LENGTH as u32, any);
-                link.tags.second = tag.to_word();
+                link.tags.first = tag.to_word();
                 link.ether_type = tag.ether_type;
+                if link.ether_type.is_tag() {
+                    let tag = cursor.peek::<VlanTag>(ahead)?;
+                    count = 2;
+                    ahead = ahead.plus(VlanTag::LENGTH as u32, any);
+                    link.tags.second = tag.to_word();
+                    link.ether_type = tag.ether_type;
+                }
             }
-            cursor.advance(ahead)?;
+            // All that follows is the same for the verifier, however many tags there are.
+            cursor.advance(ahead.plus(0, any))?;
             link.tags.count = forget(count, any);
         }
         Ok(link)

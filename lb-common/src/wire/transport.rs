@@ -17,7 +17,8 @@ pub struct Transport<'a> {
     ports: &'a mut Ports,
     checksum: &'a mut [u8; 2],
     flags: Flags,
-    udp: bool,
+    /// A whole word: see `Payload`.
+    protocol: u32,
 }
 
 impl<'a> From<&'a mut Tcp> for Transport<'a> {
@@ -27,7 +28,7 @@ impl<'a> From<&'a mut Tcp> for Transport<'a> {
             ports: &mut tcp.ports,
             checksum: &mut tcp.checksum,
             flags: tcp.flags,
-            udp: false,
+            protocol: TCP as u32,
         }
     }
 }
@@ -39,7 +40,7 @@ impl<'a> From<&'a mut Udp> for Transport<'a> {
             ports: &mut udp.ports,
             checksum: &mut udp.checksum,
             flags: Flags(0),
-            udp: true,
+            protocol: UDP as u32,
         }
     }
 }
@@ -76,13 +77,13 @@ impl Transport<'_> {
     /// IANA protocol number.
     #[inline(always)]
     pub const fn protocol(&self) -> u8 {
-        if self.udp { UDP } else { TCP }
+        self.protocol as u8
     }
 
     /// Whether it is UDP.
     #[inline(always)]
     pub const fn is_udp(&self) -> bool {
-        self.udp
+        self.protocol == UDP as u32
     }
 
     /// Replaces the source port; `address` is what the pseudo-header's address became.
@@ -104,11 +105,11 @@ impl Transport<'_> {
     #[inline(always)]
     const fn mend(&mut self, delta: Delta) {
         let before = Be16::from_bytes(*self.checksum);
-        if self.udp && before.raw() == 0 {
+        if self.is_udp() && before.raw() == 0 {
             return;
         }
         let mended = delta.apply(before);
-        *self.checksum = if self.udp && mended.raw() == 0 {
+        *self.checksum = if self.is_udp() && mended.raw() == 0 {
             [0xff; 2]
         } else {
             mended.to_bytes()

@@ -13,11 +13,12 @@ use lb_common::{
         slot::LocalBackend,
     },
     endian::Be128,
-    family::Hashing,
+    family::{FlowTuple, Hashing},
     hash::FlowHash,
     wire::Packet,
 };
 
+use self::motion::Mover;
 use crate::{family::Tables, maps, settings, verdict::Verdict};
 
 /// The backend that a packet goes to. One pointer and nothing beside it: of an option of more, the compiler
@@ -82,14 +83,18 @@ pub(crate) fn choose<F: Tables>(
     record: &ServiceRecord,
     packet: &Packet<'_, F>,
 ) -> Result<Steered, Verdict> {
-    let hash = flow_hash(record.hashing(), packet);
+    let hash = flow_hash::<F>(record.hashing(), packet.flow());
     let slot = maps::slot(record.slots_first + hash.slot(record.slots_count))
         .ok_or(DropReason::NoBackend)?;
     let mut is_new_flow = false;
     let chosen = if !settings::flows() || slot.is_stable() {
         living(record, slot.current())
     } else {
-        motion::choose(record, packet, hash, slot, &mut is_new_flow)
+        // Made here, so that nothing of the packet has to be in memory where its slot is at rest.
+        let mut mover = Mover::of(packet);
+        let chosen = motion::choose(record, &mut mover, hash, slot);
+        is_new_flow = mover.is_new_flow;
+        chosen
     };
     Ok(Steered {
         backend: chosen.ok_or(DropReason::NoBackend)?,
@@ -99,12 +104,12 @@ pub(crate) fn choose<F: Tables>(
 }
 
 #[inline(always)]
-fn flow_hash<F: Tables>(hashing: Hashing, packet: &Packet<'_, F>) -> FlowHash {
+fn flow_hash<F: Tables>(hashing: Hashing, flow: FlowTuple<F::Address>) -> FlowHash {
     let hashing = Hashing {
         by_source: settings::hash_source() && hashing.by_source,
         ..hashing
     };
-    F::hash(hashing, packet.flow())
+    F::hash(hashing, flow)
 }
 
 /// The living backend behind a local index.

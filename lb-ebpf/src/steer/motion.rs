@@ -9,8 +9,9 @@ use lb_common::{
         service::ServiceRecord,
         slot::{LocalBackend, NO_BACKEND, Slot},
     },
+    family::FlowTuple,
     hash::FlowHash,
-    wire::{Packet, tcp::Flags},
+    wire::{Packet, packet::UDP, tcp::Flags},
 };
 
 use super::{Chosen, backend, flow_hash, living};
@@ -20,22 +21,47 @@ use crate::{
     maps,
 };
 
+/// A packet in a slot in motion.
+pub(super) struct Mover<F: Tables> {
+    flow: FlowTuple<F::Address>,
+    /// TCP's flags; none for UDP.
+    flags: Flags,
+    /// Whether it is the first of a flow that was remembered just now, of a protocol that does not say
+    /// so.
+    pub(super) is_new_flow: bool,
+}
+
+impl<F: Tables> Mover<F> {
+    #[inline(always)]
+    pub(super) fn of(packet: &Packet<'_, F>) -> Self {
+        Self {
+            flow: packet.flow(),
+            flags: packet.transport.flags(),
+            is_new_flow: false,
+        }
+    }
+
+    #[inline(always)]
+    fn is_udp(&self) -> bool {
+        self.flow.protocol == UDP
+    }
+}
+
 /// Chooses by the flow's entry; without one by the slot's owner, or as for a new flow. `None`: none that is alive.
 ///
-/// Options and no results here: the compiler packs a reason into the same bits as a pointer, and the
-/// verifier lets nobody shift pointers.
-#[inline(always)]
+/// A function of its own in the program. Inlined, the verifier would walk through all that follows once for
+/// each way through it.
+#[inline(never)]
 pub(super) fn choose<F: Tables>(
     record: &ServiceRecord,
-    packet: &Packet<'_, F>,
+    mover: &mut Mover<F>,
     hash: FlowHash,
     slot: Slot,
-    is_new_flow: &mut bool,
 ) -> Option<Chosen> {
-    let syn = packet.transport.flags().is_syn();
-    let udp = packet.transport.is_udp();
+    let syn = mover.flags.is_syn();
+    let udp = mover.is_udp();
     let now = flows::now();
-    let flow = Flow::of(record, packet);
+    let flow = Flow::<F>::of(record, mover.flow);
     let found = flow.find();
     // Whether there is an entry, and its backend's index is not another's by now.
     let held = found.exists() && is_held(record, found.entry);
@@ -44,7 +70,7 @@ pub(super) fn choose<F: Tables>(
         match living(record, found.entry.backend()) {
             // A stray or forged SYN must not move a living flow.
             Some(backend) if !syn || backend.state().accepts_new_flows() => {
-                found.touch(entry_flags(packet, found.entry.flags()), now);
+                found.touch(entry_flags(mover, found.entry.flags()), now);
                 return Some(backend);
             }
             // The entry stays as it is: its backend may be alive again soon.
@@ -53,7 +79,7 @@ pub(super) fn choose<F: Tables>(
         }
     }
 
-    let owner = living(record, owner(record, packet, slot));
+    let owner = living(record, owner::<F>(record, mover.flow, slot));
     let tracked = flow.always || record.old_slots_count != 0 || slot.previous() != NO_BACKEND;
     let (chosen, remember) = match owner {
         Some(owner) if !syn => (owner, tracked),
@@ -76,13 +102,13 @@ pub(super) fn choose<F: Tables>(
     let entry = FlowEntry::new(
         (chosen.entry().index - record.backends_first + 1) as LocalBackend,
         chosen.entry().generation,
-        entry_flags(packet, 0),
+        entry_flags(mover, 0),
         now,
     );
     let mut quicker = FlowEntry(0);
     match flow.remember(&found, entry, syn, now, &mut quicker) {
         Remembered::Yes => {
-            *is_new_flow = udp;
+            mover.is_new_flow = udp;
             Some(chosen)
         }
         Remembered::Otherwise => living(record, quicker.backend()).or(Some(chosen)),
@@ -101,11 +127,15 @@ fn is_held(record: &ServiceRecord, entry: FlowEntry) -> bool {
 /// The backend that flows without an entry belong to. While the table is resized it is the owner in
 /// the old one, by the old key.
 #[inline(always)]
-fn owner<F: Tables>(record: &ServiceRecord, packet: &Packet<'_, F>, slot: Slot) -> LocalBackend {
+fn owner<F: Tables>(
+    record: &ServiceRecord,
+    flow: FlowTuple<F::Address>,
+    slot: Slot,
+) -> LocalBackend {
     if record.old_slots_count == 0 {
         return slot.owner();
     }
-    let hash = flow_hash(record.old_hashing(), packet);
+    let hash = flow_hash::<F>(record.old_hashing(), flow);
     maps::slot(record.old_slots_first + hash.slot(record.old_slots_count))
         .unwrap_or(Slot::UNSET)
         .owner()
@@ -122,11 +152,11 @@ fn ramps(current: Chosen, owner: Chosen, hash: FlowHash) -> bool {
 
 /// The flags of the packet's entry, which had `before`.
 #[inline(always)]
-fn entry_flags<F: Tables>(packet: &Packet<'_, F>, before: u8) -> u8 {
-    if packet.transport.is_udp() {
+fn entry_flags<F: Tables>(mover: &Mover<F>, before: u8) -> u8 {
+    if mover.is_udp() {
         return FlowEntry::ESTABLISHED;
     }
-    let flags = packet.transport.flags();
+    let flags = mover.flags;
     if flags.is_syn() {
         // A port that is used again: the new connection is not closing.
         return if before & FlowEntry::CLOSING == 0 {

@@ -20,11 +20,11 @@ use lb_common::{
 };
 
 use super::{
-    Error, attach, attached,
+    Error, attach,
     maps::{in_map, typed},
     pins::{self, Kind, Pins},
     ports::Device,
-    program,
+    program::{self, Pair, Programs},
     sys::detach_link,
 };
 use crate::{model::XdpMode, prefix::Prefix};
@@ -32,8 +32,11 @@ use crate::{model::XdpMode, prefix::Prefix};
 /// The programs' object file, built by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/decap.bpf.o"));
 
-/// The programs, the one that is tried first at the front.
-const PROGRAMS: [&str; 2] = [names::PROGRAM, names::FRAGS_PROGRAM];
+/// The programs.
+static DECAP: Pair = Pair {
+    plain: names::PROGRAM,
+    frags: names::FRAGS_PROGRAM,
+};
 
 /// What [`Decap::open`] is given.
 #[derive(Clone, Copy, Debug)]
@@ -119,17 +122,9 @@ impl Decap {
         // The pin holds the link; without a pin it must go before a new one can come.
         self.held.remove(&device.name);
         let pin = self.pins.link(&device.name);
-        let mut programs = Vec::new();
-        for (name, program) in self.ebpf.programs_mut() {
-            if let Some(place) = PROGRAMS.iter().position(|wanted| *wanted == name) {
-                programs.push((place, <&mut Xdp>::try_from(program)?));
-            }
-        }
-        programs.sort_by_key(|(place, _)| *place);
-        let mut programs: Vec<_> = programs.into_iter().map(|(_, program)| program).collect();
+        let mut programs = Programs::new(&mut self.ebpf, &DECAP);
         let attached = attach::attach(&mut programs, device, mode, &pin)?;
-        let program = programs.get(attached.program);
-        let program = program.ok_or(Error::Missing(names::PROGRAM))?;
+        let program = programs.get(attached.frags)?;
         let held = Held {
             device: device.clone(),
             program_id: program.info()?.id(),
@@ -187,7 +182,7 @@ impl Decap {
             DecapProgram::Plain => names::PROGRAM,
             DecapProgram::Frags => names::FRAGS_PROGRAM,
         };
-        attached(&mut self.ebpf, name)
+        program::loaded(&mut self.ebpf, name)
     }
 
     /// Detaches everything and removes every pin.
@@ -273,9 +268,8 @@ fn load(gue_port: u16, sources: &BTreeSet<Prefix>) -> Result<Ebpf, Error> {
             }
         }
     }
-    for name in PROGRAMS {
-        program::load(&mut ebpf, name)?;
-    }
+    // The other is loaded when an interface asks for it.
+    program::loaded(&mut ebpf, names::PROGRAM)?;
     Ok(ebpf)
 }
 

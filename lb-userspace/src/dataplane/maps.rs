@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, mem::offset_of};
 use aya::{
     Ebpf, Pod,
     maps::{
-        Array, ArrayOfMaps, DevMap, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues,
+        Array, ArrayOfMaps, DevMapHash, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues,
     },
 };
 use lb_common::abi::{
@@ -47,7 +47,7 @@ pub(super) struct Maps {
     counters: PerCpuArray<MapData, u64>,
     pub(super) ports: MappedArray<Port>,
     pub(super) ingress: MappedArray<IngressRow>,
-    pub(super) devices: DevMap<MapData>,
+    pub(super) devices: DevMapHash<MapData>,
     barrier: ArrayOfMaps<MapData, Array<MapData, u32>>,
     barrier_entry: Array<MapData, u32>,
 }

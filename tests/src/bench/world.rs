@@ -5,19 +5,16 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
 };
 
 use anyhow::{Context as _, Result, bail};
-use lb_common::{
-    abi::{
-        backend::NextHop,
-        flow::{FlowEntry, FlowKeyV4},
-        service::{ServiceRecord, tracking},
-        settings::feature,
-        slot::{LocalBackend, Slot},
-    },
-    endian::{Be16, Be32},
+use lb_common::abi::{
+    backend::NextHop,
+    flow::FlowEntry,
+    service::{ServiceRecord, tracking},
+    settings::feature,
+    slot::{LocalBackend, Slot},
 };
 use lb_userspace::{
     config,
@@ -240,11 +237,11 @@ impl World {
     /// `known`: it is not a flow's first.
     pub(crate) fn backend_of(
         &self,
-        client: SocketAddrV4,
-        vip: SocketAddrV4,
+        client: SocketAddr,
+        vip: SocketAddr,
         known: bool,
     ) -> Result<SocketAddrV4> {
-        let (index, _) = self.index_of(&self.key(client, vip), known)?;
+        let (index, _) = self.index_of(&self.key(client, vip)?, known)?;
         let entry = self
             .image
             .backend(index)
@@ -254,15 +251,9 @@ impl World {
     }
 
     /// The key of a client's flow.
-    pub(crate) fn key(&self, client: SocketAddrV4, vip: SocketAddrV4) -> FlowKey {
-        FlowKey::V4(FlowKeyV4 {
-            source: Be32::from(*client.ip()),
-            destination: Be32::from(*vip.ip()),
-            source_port: Be16::new(client.port()),
-            destination_port: Be16::new(vip.port()),
-            protocol: if self.shape.protocol == "udp" { 17 } else { 6 },
-            reserved: [0; 3],
-        })
+    pub(crate) fn key(&self, client: SocketAddr, vip: SocketAddr) -> Result<FlowKey> {
+        let protocol = if self.shape.protocol == "udp" { 17 } else { 6 };
+        FlowKey::new(client, vip, protocol).context("a flow of two families")
     }
 
     fn index_of(&self, flow: &FlowKey, known: bool) -> Result<(BackendIndex, ServiceRecord)> {

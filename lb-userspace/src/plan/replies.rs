@@ -10,7 +10,7 @@ use lb_common::{
 use super::{
     capacity::Capacity,
     claims::Claim,
-    desired::{Desired, Scope, v4_key, vip_key},
+    desired::{Scope, v4_key, vip_key},
     draft::Draft,
     endpoint::Endpoint,
     errors::{Limit, PlanError},
@@ -33,20 +33,17 @@ struct WantedReply<'a> {
     reply: ReplyV4,
 }
 
-/// The keys of all configured `dnat` backends, and of those that finish their connections. A backend that
-/// another service takes over cannot: its replies are that service's. Only who leaves has keys here
-/// where only some services are looked at: they were let stay by a plan over everything.
+/// The keys of all configured `dnat` backends of the services looked at, and of those that finish their
+/// connections. A backend that another service takes over cannot: its replies are that service's.
 #[derive(Debug, Default)]
 pub(super) struct Wanted(BTreeMap<VipKeyV4, ServiceId>);
 
 impl Wanted {
-    pub(super) fn of(desired: &Desired<'_>, claims: &[Claim<'_>]) -> Self {
+    pub(super) fn of(claims: &[Claim<'_>]) -> Self {
         let mut keys = BTreeMap::new();
-        if desired.scope.is_all() {
-            for Claim { service, id } in claims {
-                for backend in service.backends.iter().map(Endpoint::from) {
-                    keys.extend(reply_keys(service, backend).map(|key| (key, *id)));
-                }
+        for Claim { service, id } in claims {
+            for backend in service.backends.iter().map(Endpoint::from) {
+                keys.extend(reply_keys(service, backend).map(|key| (key, *id)));
             }
         }
         Self(keys)
@@ -68,7 +65,7 @@ impl Wanted {
 }
 
 /// The keys of a backend's replies; none outside of `dnat`, where backends answer clients themselves.
-fn reply_keys(service: &Service, endpoint: Endpoint) -> impl Iterator<Item = VipKeyV4> {
+pub(super) fn reply_keys(service: &Service, endpoint: Endpoint) -> impl Iterator<Item = VipKeyV4> {
     let listeners = match service.forward {
         Forward::Dnat => service.listeners.as_slice(),
         Forward::Dsr => &[],

@@ -5,4 +5,5 @@ mod behaviour;
 mod fixture;
 mod random;
 mod reseeding;
+mod widening;
 mod world;

@@ -18,3 +18,5 @@ pub mod neighbor;
 pub mod overrides;
 pub mod plan;
 pub mod upkeep;
+
+mod by_service;

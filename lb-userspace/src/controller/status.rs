@@ -1,6 +1,6 @@
 //! The status: what the admin API tells.
 
-use std::{fs, time::Duration};
+use std::{collections::BTreeSet, fs, time::Duration};
 
 use lb_common::abi::{
     ABI_VERSION,
@@ -295,21 +295,29 @@ impl Controller {
     /// Interfaces on which replies of `dnat` backends come in and the kernel gives no routes for
     /// them (`bpf_fib_lookup` answers `BPF_FIB_LKUP_RET_FWD_DISABLED`).
     pub(super) fn interfaces_without_forwarding(&self) -> Vec<String> {
-        let dnat = |service: &&model::Service| service.forward == Forward::Dnat;
-        let mut names: Vec<_> = self
-            .model
-            .services
+        let services = self.model.services.iter();
+        let dnat: BTreeSet<&str> = services
+            .filter(|service| service.forward == Forward::Dnat)
+            .map(|service| &*service.name)
+            .collect();
+        let mut found = BTreeSet::new();
+        for (address, state) in &self.next_hops {
+            let ifindex = match state {
+                State::Resolved { ifindex, .. } => Some(*ifindex),
+                State::Unresolved { ifindex, .. } => *ifindex,
+            };
+            // There are few interfaces: the backends at most addresses need not be looked at.
+            if let Some(ifindex) = ifindex.filter(|ifindex| !found.contains(ifindex))
+                && (self.addresses.at(*address)).any(|key| dnat.contains(&*key.service))
+            {
+                found.insert(ifindex);
+            }
+        }
+        let mut names: Vec<_> = found
             .iter()
-            .filter(dnat)
-            .flat_map(|service| &service.backends)
-            .filter_map(|backend| match self.next_hops.get(&backend.address)? {
-                State::Resolved { ifindex, .. } => self.links.get(ifindex),
-                State::Unresolved { ifindex, .. } => self.links.get(&(*ifindex)?),
-            })
-            .map(|link| link.name.clone())
+            .filter_map(|ifindex| Some(self.links.get(ifindex)?.name.clone()))
             .collect();
         names.sort();
-        names.dedup();
         names.retain(|name| {
             fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{name}/forwarding"))
                 .is_ok_and(|value| value.trim() == "0")
@@ -334,6 +342,6 @@ fn check(last: &LastCheck) -> Check {
 }
 
 /// To the microsecond: more digits are noise.
-fn milliseconds(duration: Duration) -> f64 {
+pub(super) fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -13,10 +13,12 @@ use crate::model::{Model, Service};
 /// - where one of them waits for another table, all who do: each has its room kept, in the model's
 ///   order.
 pub fn widen(names: &mut BTreeSet<Arc<str>>, model: &Model, seed: &Seed, image: &Image) {
-    let named = || model.services.iter().filter(|s| names.contains(&s.name));
-    let others: BTreeSet<ServiceId> = named().flat_map(|s| holders(s, image)).collect();
+    let named: Vec<&Service> = (model.services.iter())
+        .filter(|service| names.contains(&service.name))
+        .collect();
+    let others: BTreeSet<ServiceId> = named.iter().flat_map(|s| holders(s, image)).collect();
     let is_waiting = |service: &Service| awaits_table(service, seed, image);
-    let one_waits = named().any(is_waiting);
+    let one_waits = named.iter().any(|service| is_waiting(service));
     if others.is_empty() && !one_waits {
         return;
     }

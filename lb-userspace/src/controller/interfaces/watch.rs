@@ -108,13 +108,15 @@ impl Controller {
     pub(in crate::controller) async fn tend_interfaces(&mut self) {
         self.watched.due = false;
         match self.try_to_tend().await {
-            Ok(()) => self.refresh_next_hops(),
+            Ok(true) => self.refresh_next_hops(),
+            Ok(false) => {}
             // The next look tries again.
             Err(error) => log::error!("looking at the interfaces: {error}"),
         }
     }
 
-    async fn try_to_tend(&mut self) -> Result<(), Error> {
+    /// Whether an interface may have got another port.
+    async fn try_to_tend(&mut self) -> Result<bool, Error> {
         let ours = self.dataplane.program_id()?;
         let mut links = neighbor::links().await?;
         let mut changed = false;
@@ -132,7 +134,7 @@ impl Controller {
         }
         self.links = links.into_iter().map(|l| (l.ifindex, l)).collect();
         self.forget_programs_of_others(ours);
-        Ok(())
+        Ok(changed)
     }
 
     fn take(&mut self, step: Step, interface: &Interface) {

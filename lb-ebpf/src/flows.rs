@@ -9,13 +9,13 @@ use core::{arch::asm, ptr::NonNull};
 use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use lb_common::{
     abi::{
-        flow::{FlowCounters, FlowEntry, FlowKeyV4, ticks},
+        flow::{FlowCounters, FlowEntry, ticks},
         service::{ServiceId, ServiceRecord, tracking},
     },
-    wire::{Packet, ipv4::Ipv4},
+    family::FlowTuple,
 };
 
-use crate::{maps, settings};
+use crate::{family::Tables, maps, settings};
 
 /// `BPF_NOEXIST`: insert only.
 const NOEXIST: u64 = 1;
@@ -23,17 +23,17 @@ const NOEXIST: u64 = 1;
 const EXISTS: i32 = -17;
 
 /// A flow of a service.
-pub(crate) struct Flow {
-    key: FlowKeyV4,
+pub(crate) struct Flow<F: Tables> {
+    key: F::FlowKey,
     service: ServiceId,
     /// Whether its entry belongs into the table of services that are always tracked.
     pub(crate) always: bool,
 }
 
-/// An entry in its table.
+/// An entry in its table, or none. No option of both fields: see `steer::Chosen`.
 pub(crate) struct Found {
-    place: NonNull<FlowEntry>,
-    /// The word as it was when it was found.
+    place: Option<NonNull<FlowEntry>>,
+    /// The word as it was when it was found; zero: there is none.
     pub(crate) entry: FlowEntry,
 }
 
@@ -41,8 +41,8 @@ pub(crate) struct Found {
 pub(crate) enum Remembered {
     /// It is.
     Yes,
-    /// Another CPU was quicker; this is its entry.
-    Otherwise(FlowEntry),
+    /// Another CPU was quicker, and its entry holds.
+    Otherwise,
     /// It is not: the table is full, the budget is spent, or the entry was just changed.
     No,
 }
@@ -54,18 +54,12 @@ pub(crate) fn now() -> u64 {
     ticks(unsafe { bpf_ktime_get_coarse_ns() })
 }
 
-impl Flow {
-    /// The packet's flow.
+impl<F: Tables> Flow<F> {
+    /// A flow of the service.
     #[inline(always)]
-    pub(crate) fn of(record: &ServiceRecord, packet: &Packet<'_>) -> Self {
+    pub(crate) fn of(record: &ServiceRecord, flow: FlowTuple<F::Address>) -> Self {
         Self {
-            key: FlowKeyV4::new(
-                packet.ip.source(),
-                packet.ip.destination(),
-                packet.transport.source_port(),
-                packet.transport.destination_port(),
-                packet.ip.proto,
-            ),
+            key: F::flow_key(flow),
             service: record.service,
             always: settings::always()
                 && (!settings::transition() || record.tracking == tracking::ALWAYS),
@@ -74,66 +68,75 @@ impl Flow {
 
     /// Its entry: in its own table or, while services change between the two, in the other.
     #[inline(always)]
-    pub(crate) fn find(&self) -> Option<Found> {
+    pub(crate) fn find(&self) -> Found {
         let key = &self.key;
         let place = if self.always {
-            match maps::ALWAYS_FLOWS_IPV4.get_ptr_mut(key) {
-                None if settings::transition() => maps::FLOWS_IPV4.get_ptr_mut(key)?,
-                place => place?,
+            match F::always_flows().get_ptr_mut(key) {
+                None if settings::transition() => F::flows().get_ptr_mut(key),
+                place => place,
             }
         } else {
-            match maps::FLOWS_IPV4.get_ptr_mut(key) {
-                None if settings::always() => maps::ALWAYS_FLOWS_IPV4.get_ptr_mut(key)?,
-                place => place?,
+            match F::flows().get_ptr_mut(key) {
+                None if settings::always() => F::always_flows().get_ptr_mut(key),
+                place => place,
             }
         };
-        let place = NonNull::new(place)?;
-        // SAFETY: a map value, aligned, written as one word; volatile, so that it is read once.
-        let entry = unsafe { place.read_volatile() };
-        Some(Found { place, entry })
+        let place = place.and_then(NonNull::new);
+        let entry = match place {
+            // SAFETY: a map value, aligned, written as one word; volatile, so that it is read once.
+            Some(place) => unsafe { place.read_volatile() },
+            None => FlowEntry(0),
+        };
+        Found { place, entry }
     }
 
-    /// Writes `entry` over what was found, or makes a new one.
+    /// Writes `entry` over what was found, or makes a new one. `quicker` becomes another CPU's entry.
     #[inline(always)]
     pub(crate) fn remember(
         &self,
-        found: Option<Found>,
+        found: &Found,
         entry: FlowEntry,
         syn: bool,
         now: u64,
+        quicker: &mut FlowEntry,
     ) -> Remembered {
         if settings::dry_run() {
             return Remembered::Yes;
         }
-        match found {
-            Some(found) if found.replace(entry) => Remembered::Yes,
+        match found.place {
+            Some(place) if replace(place, found.entry, entry) => Remembered::Yes,
             Some(_) => Remembered::No,
-            None => self.insert(entry, syn, now),
+            None => self.insert(entry, syn, now, quicker),
         }
     }
 
     #[inline(always)]
-    fn insert(&self, entry: FlowEntry, syn: bool, now: u64) -> Remembered {
+    fn insert(&self, entry: FlowEntry, syn: bool, now: u64, quicker: &mut FlowEntry) -> Remembered {
         if !within_budget(syn, now) {
             self.refused(now);
             return Remembered::No;
         }
         let key = &self.key;
         let result = if self.always {
-            maps::ALWAYS_FLOWS_IPV4.insert(key, entry, NOEXIST)
+            F::always_flows().insert(key, entry, NOEXIST)
         } else {
-            maps::FLOWS_IPV4.insert(key, entry, NOEXIST)
+            F::flows().insert(key, entry, NOEXIST)
         };
         match result {
             Ok(()) => {
                 self.count(|counters| counters.inserts += 1);
                 Remembered::Yes
             }
-            Err(EXISTS) => match self.find() {
-                Some(found) => Remembered::Otherwise(found.entry),
-                // Come and gone: nothing contradicts the choice.
-                None => Remembered::No,
-            },
+            Err(EXISTS) => {
+                let found = self.find();
+                *quicker = found.entry;
+                if found.exists() {
+                    Remembered::Otherwise
+                } else {
+                    // Come and gone: nothing contradicts the choice.
+                    Remembered::No
+                }
+            }
             Err(_) => {
                 self.refused(now);
                 Remembered::No
@@ -173,35 +176,44 @@ impl Flow {
 }
 
 impl Found {
+    /// Whether there is an entry.
+    #[inline(always)]
+    pub(crate) const fn exists(&self) -> bool {
+        self.place.is_some()
+    }
+
     /// Notes that the flow was seen; nothing is written where nothing changes.
     #[inline(always)]
     pub(crate) fn touch(&self, flags: u8, now: u64) {
-        let Self { place: _, entry } = self;
+        let Self { place, entry } = *self;
         let seen = FlowEntry::new(entry.backend(), entry.generation(), flags, now);
-        if seen != *entry && !settings::dry_run() {
+        if let Some(place) = place
+            && seen != entry
+            && !settings::dry_run()
+        {
             // Where it fails, another packet of the flow has just written the same.
-            self.replace(seen);
+            replace(place, entry, seen);
         }
     }
+}
 
-    /// Replaces the word unless it has changed since it was found.
-    #[inline(always)]
-    fn replace(&self, entry: FlowEntry) -> bool {
-        let old = self.entry.0;
-        let seen: u64;
-        // SAFETY: an aligned word of a map value, which stays mapped until the program returns; the
-        // instruction touches nothing else. In assembly, since the target has no such method.
-        unsafe {
-            asm!(
-                "r0 = cmpxchg_64({place} + 0, r0, {new})",
-                place = in(reg) self.place.as_ptr(),
-                new = in(reg) entry.0,
-                inout("r0") old => seen,
-                options(nostack),
-            );
-        }
-        known(seen == old)
+/// Replaces a word unless it has changed since it was found.
+#[inline(always)]
+fn replace(place: NonNull<FlowEntry>, old: FlowEntry, new: FlowEntry) -> bool {
+    let old = old.0;
+    let seen: u64;
+    // SAFETY: an aligned word of a map value, which stays mapped until the program returns; the
+    // instruction touches nothing else. In assembly, since the target has no such method.
+    unsafe {
+        asm!(
+            "r0 = cmpxchg_64({place} + 0, r0, {new})",
+            place = in(reg) place.as_ptr(),
+            new = in(reg) new.0,
+            inout("r0") old => seen,
+            options(nostack),
+        );
     }
+    known(seen == old)
 }
 
 /// The same value, of which the compiler does not know where it comes from. It would compare the two

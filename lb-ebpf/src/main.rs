@@ -14,9 +14,11 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod family;
 mod flows;
 mod forward;
 mod maps;
+mod object;
 mod parse;
 mod service;
 mod settings;
@@ -25,28 +27,61 @@ mod trace;
 mod verdict;
 
 use aya_ebpf::{macros::xdp, programs::XdpContext};
+use lb_common::{
+    family::{Family as _, V4, V6},
+    wire::Packet,
+};
 
-use crate::verdict::Verdict;
+use crate::{family::Tables, verdict::Verdict};
 
 /// The program: judges one packet.
 #[xdp]
+#[inline(always)]
 fn sluice(context: XdpContext) -> u32 {
-    let (Ok(verdict) | Err(verdict)) = judge(&context);
-    verdict.conclude()
+    let (Ok(verdict) | Err(verdict)) = judge::<false>(&context);
+    verdict.end().conclude()
+}
+
+/// The same for interfaces whose frames may lie in several buffers.
+#[xdp(frags)]
+#[inline(always)]
+fn sluice_frags(context: XdpContext) -> u32 {
+    let (Ok(verdict) | Err(verdict)) = judge::<true>(&context);
+    verdict.end().conclude()
 }
 
 /// The same with a log record a packet; takes the other's place while somebody traces.
 #[xdp]
+#[inline(always)]
 fn sluice_traced(context: XdpContext) -> u32 {
-    trace::before(&context);
-    let (Ok(verdict) | Err(verdict)) = judge(&context);
-    trace::after(&context, verdict);
-    verdict.conclude()
+    trace::before::<false>(&context);
+    let (Ok(verdict) | Err(verdict)) = judge::<false>(&context);
+    trace::after::<false>(&context, verdict).conclude()
+}
+
+/// Both.
+#[xdp(frags)]
+#[inline(always)]
+fn sluice_traced_frags(context: XdpContext) -> u32 {
+    trace::before::<true>(&context);
+    let (Ok(verdict) | Err(verdict)) = judge::<true>(&context);
+    trace::after::<true>(&context, verdict).conclude()
 }
 
 #[inline(always)]
-fn judge(context: &XdpContext) -> Result<Verdict, Verdict> {
-    let packet = parse::headers(context)?;
+fn judge<const FRAGS: bool>(context: &XdpContext) -> Result<Verdict, Verdict> {
+    let frame = parse::link::<FRAGS>(context)?;
+    if frame.link.ether_type.is(V4::ETHER_TYPE) {
+        walk::<V4>(context, parse::packet(frame)?)
+    } else if settings::ipv6() && frame.link.ether_type.is(V6::ETHER_TYPE) {
+        walk::<V6>(context, parse::packet(frame)?)
+    } else {
+        Ok(Verdict::Pass)
+    }
+}
+
+#[inline(always)]
+fn walk<F: Tables>(context: &XdpContext, packet: Packet<'_, F>) -> Result<Verdict, Verdict> {
     match service::find(&packet) {
         Some(record) => {
             let packet = service::admit(packet)?;
@@ -56,14 +91,3 @@ fn judge(context: &XdpContext) -> Result<Verdict, Verdict> {
         None => forward::reply::send(context, packet),
     }
 }
-
-#[cfg(not(test))]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    // Never reached, and the verifier proves it: a program that could loop here does not load.
-    loop {}
-}
-
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

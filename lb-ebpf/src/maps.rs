@@ -6,19 +6,19 @@
 use aya_ebpf::{
     btf_maps,
     macros::{btf_map, map},
-    maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, DevMapHash, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use lb_common::abi::{
     AbiStamp,
     backend::Backend,
     counters::{BackendCounters, Counter},
-    flow::{FlowCounters, FlowEntry, FlowKeyV4, InsertBudget},
+    flow::{FlowCounters, FlowEntry, FlowKeyV4, FlowKeyV6, InsertBudget},
     port::{INGRESS_ROWS, Ingress, IngressRow, MAX_PORTS, Port, ingress_row},
-    reply::ReplyV4,
+    reply::{ReplyV4, ReplyV6},
     service::{ServiceId, ServiceRecord, ServiceRef},
     slot::SlotRow,
     trace::TraceState,
-    vip::VipKeyV4,
+    vip::{VipKeyV4, VipKeyV6},
 };
 
 use crate::settings;
@@ -37,6 +37,10 @@ static ABI: Array<AbiStamp> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static VIPS_IPV4: HashMap<VipKeyV4, ServiceId> = HashMap::with_max_entries(1, READ_ONLY);
 
+/// The same for IPv6. Sized alike, or one entry where no service listens on IPv6.
+#[map]
+pub(crate) static VIPS_IPV6: HashMap<VipKeyV6, ServiceId> = HashMap::with_max_entries(1, READ_ONLY);
+
 /// Service id to the record in force: one atomic word, written by the daemon. Sized `limits.services`.
 #[map]
 static SERVICES: Array<u64> = Array::with_max_entries(1, MMAPABLE);
@@ -49,7 +53,7 @@ static RECORDS: Array<ServiceRecord> = Array::with_max_entries(1, MMAPABLE);
 #[map]
 static SLOTS: Array<SlotRow> = Array::with_max_entries(1, MMAPABLE);
 
-/// Backend index to backend; next hop and state are atomic words, the rest is immutable while
+/// Backend index to backend; what changes of it are atomic words, the rest is immutable while
 /// reachable. Written by the daemon. Sized `limits.backends`.
 #[map]
 static BACKENDS: Array<Backend> = Array::with_max_entries(1, MMAPABLE);
@@ -70,19 +74,26 @@ pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Cou
 pub(crate) static REPLIES_IPV4: HashMap<VipKeyV4, ReplyV4> =
     HashMap::with_max_entries(1, READ_ONLY);
 
+/// The same for IPv6. Sized alike, or one entry where no service listens on IPv6.
+#[map]
+pub(crate) static REPLIES_IPV6: HashMap<VipKeyV6, ReplyV6> =
+    HashMap::with_max_entries(1, READ_ONLY);
+
 /// Port index to interface; written by the daemon.
 #[map]
 pub(crate) static PORTS: Array<Port> = Array::with_max_entries(MAX_PORTS, MMAPABLE);
 
-/// Port index to the device to redirect to; written by the daemon, the same interfaces as `PORTS`.
+/// Port index to the device to redirect to; written by the daemon, the same interfaces as `PORTS`. A hash,
+/// since the kernel keeps an array of devices to programs of one kind (5.18+): those for frames in several
+/// buffers, or the others.
 #[map]
-pub(crate) static DEVICES: DevMap = DevMap::with_max_entries(MAX_PORTS, 0);
+pub(crate) static DEVICES: DevMapHash = DevMapHash::with_max_entries(MAX_PORTS, 0);
 
 /// Interface index, modulo rows, to what is known of the interface; written by the daemon.
 #[map]
 static INGRESS: Array<IngressRow> = Array::with_max_entries(INGRESS_ROWS, MMAPABLE);
 
-/// IPv4 packets, ready to send but for the next hop, which the kernel has yet to resolve. Written
+/// IP packets, ready to send but for the next hop, which the kernel has yet to resolve. Written
 /// here, read by the daemon. Small on purpose: with nobody reading, it fills up at once and the
 /// packets go to the kernel instead.
 #[map]
@@ -98,6 +109,16 @@ pub(crate) static FLOWS_IPV4: HashMap<FlowKeyV4, FlowEntry> = HashMap::with_max_
 /// service is.
 #[map]
 pub(crate) static ALWAYS_FLOWS_IPV4: LruHashMap<FlowKeyV4, FlowEntry> =
+    LruHashMap::with_max_entries(1, 0);
+
+/// `FLOWS_IPV4` for IPv6. Sized `limits.flows_ipv6`, or one entry where no service listens on IPv6.
+#[map]
+pub(crate) static FLOWS_IPV6: HashMap<FlowKeyV6, FlowEntry> = HashMap::with_max_entries(1, 0);
+
+/// `ALWAYS_FLOWS_IPV4` for IPv6. Sized `limits.flows_ipv6`, or one entry where no service is always
+/// tracked or listens on IPv6.
+#[map]
+pub(crate) static ALWAYS_FLOWS_IPV6: LruHashMap<FlowKeyV6, FlowEntry> =
     LruHashMap::with_max_entries(1, 0);
 
 /// Service id to what became of its look-ups, per CPU. Written here, read by the daemon. Sized
@@ -163,7 +184,7 @@ pub(crate) fn ingress(ifindex: u32) -> Option<Ingress> {
 
 /// Which backend's counters a packet adds to.
 #[inline(always)]
-pub(crate) fn count_backend(index: u32, bytes: u16, new_flow: bool) {
+pub(crate) fn count_backend(index: u32, bytes: u32, new_flow: bool) {
     if settings::dry_run() {
         return;
     }

@@ -4,20 +4,19 @@ use lb_common::{
     abi::{
         counters::DropReason,
         service::{ServiceId, ServiceRecord},
-        vip::VipKeyV4,
     },
     endian::Be16,
-    wire::{Packet, ipv4::Ipv4},
+    wire::{Ip as _, Packet},
 };
 
-use crate::{maps, settings, verdict::Verdict};
+use crate::{family::Tables, maps, settings, verdict::Verdict};
 
 /// The key of a service that takes every port of its address.
 const EVERY_PORT: Be16 = Be16::new(0);
 
 /// The settings of the service that the packet addresses: by its port, or by its address alone.
 #[inline(always)]
-pub(crate) fn find(packet: &Packet<'_>) -> Option<&'static ServiceRecord> {
+pub(crate) fn find<F: Tables>(packet: &Packet<'_, F>) -> Option<&'static ServiceRecord> {
     let service = match lookup(packet, packet.transport.destination_port()) {
         Some(service) => service,
         None if settings::any_port() => lookup(packet, EVERY_PORT)?,
@@ -28,7 +27,7 @@ pub(crate) fn find(packet: &Packet<'_>) -> Option<&'static ServiceRecord> {
 
 /// Drops what no client of a VIP has reason to send.
 #[inline(always)]
-pub(crate) fn admit(packet: Packet<'_>) -> Result<Packet<'_>, Verdict> {
+pub(crate) fn admit<F: Tables>(packet: Packet<'_, F>) -> Result<Packet<'_, F>, Verdict> {
     if packet.fragmented {
         return Err(DropReason::Fragment.into());
     }
@@ -42,8 +41,8 @@ pub(crate) fn admit(packet: Packet<'_>) -> Result<Packet<'_>, Verdict> {
 }
 
 #[inline(always)]
-fn lookup(packet: &Packet<'_>, port: Be16) -> Option<ServiceId> {
-    let key = VipKeyV4::new(packet.ip.destination(), port, packet.ip.proto);
+fn lookup<F: Tables>(packet: &Packet<'_, F>, port: Be16) -> Option<ServiceId> {
+    let key = F::vip_key(packet.ip.destination(), port, packet.transport.protocol());
     // SAFETY: the value is one word, inserted and deleted but never updated in place.
-    unsafe { maps::VIPS_IPV4.get(key) }.copied()
+    unsafe { F::vips().get(key) }.copied()
 }

@@ -14,6 +14,8 @@ static SETTINGS: MaybeUninit<Settings> = MaybeUninit::new(Settings {
     trace_rate: 0,
     syn_inserts: 0,
     other_inserts: 0,
+    source_entropy_ipv4: 0,
+    source_entropy_ipv6: 0,
 });
 
 /// Reads one field. Volatile, so that the read stays in the program for the verifier to resolve.
@@ -40,6 +42,48 @@ pub(crate) fn dnat() -> bool {
 #[inline(always)]
 pub(crate) fn dsr() -> bool {
     has(feature::DSR)
+}
+
+/// Whether some service listens on IPv6.
+#[inline(always)]
+pub(crate) fn ipv6() -> bool {
+    has(feature::IPV6)
+}
+
+/// Whether frames may have VLAN tags.
+#[inline(always)]
+pub(crate) fn vlan() -> bool {
+    has(feature::VLAN)
+}
+
+/// Whether some service forwards with `ipip`.
+#[inline(always)]
+pub(crate) fn ipip() -> bool {
+    has(feature::IPIP)
+}
+
+/// Whether some service forwards with `gue`.
+#[inline(always)]
+pub(crate) fn gue() -> bool {
+    has(feature::GUE)
+}
+
+/// Whether some tunnel ends at an IPv4 address.
+#[inline(always)]
+pub(crate) fn outer_ipv4() -> bool {
+    has(feature::OUTER_IPV4)
+}
+
+/// Whether some tunnel ends at an IPv6 address.
+#[inline(always)]
+pub(crate) fn outer_ipv6() -> bool {
+    has(feature::OUTER_IPV6)
+}
+
+/// Whether some service hashes the source address alone.
+#[inline(always)]
+pub(crate) fn hash_source() -> bool {
+    has(feature::HASH_SOURCE)
 }
 
 /// Whether there is more than one interface.
@@ -94,6 +138,18 @@ pub(crate) fn syn_inserts() -> u32 {
 #[inline(always)]
 pub(crate) fn other_inserts() -> u32 {
     setting!(other_inserts)
+}
+
+/// Bits of `ipip`'s outer IPv4 source that come from the flow hash.
+#[inline(always)]
+pub(crate) fn source_entropy_ipv4() -> u32 {
+    setting!(source_entropy_ipv4)
+}
+
+/// The same of the last 32 bits of its IPv6 source.
+#[inline(always)]
+pub(crate) fn source_entropy_ipv6() -> u32 {
+    setting!(source_entropy_ipv6)
 }
 
 /// The service whose packets are traced.

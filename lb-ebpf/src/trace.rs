@@ -9,77 +9,143 @@ use lb_common::{
         service::ServiceId,
         settings::TRACE_ALL,
         trace::{TraceState, TracedPacket},
-        vip::VipKeyV4,
     },
-    wire::{ipv4::Ipv4, parse},
+    endian::Be16,
+    family::{Family as _, Reply as _, V4, V6},
+    wire::{Ip as _, Packet},
 };
 
 use crate::{
+    family::Tables,
     maps,
-    parse::{accept, cursor},
+    parse::{self, Frame},
     settings,
-    verdict::Verdict,
+    verdict::{End, Verdict},
 };
 
 /// Notes the packet as it came in, and whether it is to be traced.
-#[inline(always)]
-pub(crate) fn before(context: &XdpContext) {
+///
+/// Functions of their own in the program, this one and those of [`after`]: the verifier then forgets what it
+/// found out in them, and does not walk through all that follows once for each way through them.
+#[inline(never)]
+pub(crate) fn before<const FRAGS: bool>(context: &XdpContext) {
     let Some(state) = state() else {
         return;
     };
     state.traced = 0;
-    if !note(context, &mut state.packet) {
+    let Some(service) = note::<FRAGS>(context, &mut state.before) else {
         return;
-    }
+    };
     let wanted = settings::trace_service();
-    if (wanted == TRACE_ALL || service(&state.packet) == Some(ServiceId(wanted)))
-        && within_budget(state)
-    {
+    if (wanted == TRACE_ALL || service == Some(ServiceId(wanted))) && within_budget(state) {
         state.traced = 1;
     }
 }
 
 /// Writes the record of a packet that is traced.
 #[inline(always)]
-pub(crate) fn after(context: &XdpContext, verdict: Verdict) {
-    let Some(state) = state() else {
+pub(crate) fn after<const FRAGS: bool>(context: &XdpContext, verdict: Verdict) -> End {
+    let end = verdict.end().forgotten(context.ingress_ifindex() as u8);
+    if state().is_some_and(|state| state.traced != 0) {
+        renote::<FRAGS>(context);
+        record(context, end.counter);
+    }
+    end
+}
+
+#[inline(never)]
+fn record(context: &XdpContext, counter: u32) {
+    let Some(TraceState { before, after, .. }) = state() else {
         return;
     };
-    if state.traced == 0 {
-        return;
-    }
-    let before = state.packet;
-    note(context, &mut state.packet);
-    let after = &state.packet;
     // Verdict (a counter's index), protocol, TCP flags, then the packet before and after. The daemon makes it readable.
     info!(
         context,
         "{} {} {} {:i} {} {:i} {} {:i} {} {:i} {}",
-        verdict.counter().index(),
+        counter,
         before.protocol,
         before.flags,
-        before.source.get(),
+        *before.source.as_bytes(),
         before.source_port.get(),
-        before.destination.get(),
+        *before.destination.as_bytes(),
         before.destination_port.get(),
-        after.source.get(),
+        *after.source.as_bytes(),
         after.source_port.get(),
-        after.destination.get(),
+        *after.destination.as_bytes(),
         after.destination_port.get(),
     );
 }
 
-/// The service that the packet is for, or that it is a reply of.
+/// Notes the packet as it stands now, or the one that was put around it.
+#[inline(never)]
+fn renote<const FRAGS: bool>(context: &XdpContext) {
+    let Some(state) = state() else {
+        return;
+    };
+    if note::<FRAGS>(context, &mut state.after).is_none() {
+        note_outer::<FRAGS>(context, &mut state.after);
+    }
+}
+
+/// Reads the packet's addresses as they stand now, and the service that it is for, or that it is a reply
+/// of. `None`: it has none of all this, and nothing is noted.
 #[inline(always)]
-fn service(packet: &TracedPacket) -> Option<ServiceId> {
-    let vip = VipKeyV4::new(packet.destination, packet.destination_port, packet.protocol);
+fn note<const FRAGS: bool>(
+    context: &XdpContext,
+    into: &mut TracedPacket,
+) -> Option<Option<ServiceId>> {
+    let frame = parse::link::<FRAGS>(context).ok()?;
+    if frame.link.ether_type.is(V4::ETHER_TYPE) {
+        Some(note_packet::<V4>(&parse::packet(frame).ok()?, into))
+    } else if settings::ipv6() && frame.link.ether_type.is(V6::ETHER_TYPE) {
+        Some(note_packet::<V6>(&parse::packet(frame).ok()?, into))
+    } else {
+        None
+    }
+}
+
+#[inline(always)]
+fn note_packet<F: Tables>(packet: &Packet<'_, F>, into: &mut TracedPacket) -> Option<ServiceId> {
+    let flow = packet.flow();
+    into.source = F::mapped(flow.source);
+    into.destination = F::mapped(flow.destination);
+    into.source_port = flow.source_port;
+    into.destination_port = flow.destination_port;
+    into.protocol = flow.protocol;
+    into.flags = packet.transport.flags().0;
+
+    let vip = F::vip_key(flow.destination, flow.destination_port, flow.protocol);
     // SAFETY: inserted and deleted but never updated in place.
-    if let Some(service) = unsafe { maps::VIPS_IPV4.get(vip) } {
+    if let Some(service) = unsafe { F::vips().get(vip) } {
         return Some(*service);
     }
-    let backend = VipKeyV4::new(packet.source, packet.source_port, packet.protocol);
+    let backend = F::vip_key(flow.source, flow.source_port, flow.protocol);
     // SAFETY: as above.
-    unsafe { maps::REPLIES_IPV4.get(backend) }.map(|reply| reply.service)
+    unsafe { F::replies().get(backend) }.map(|reply| reply.service())
+}
+
+/// Reads a tunnel's outer addresses; it has no ports that were looked for.
+#[inline(always)]
+fn note_outer<const FRAGS: bool>(context: &XdpContext, into: &mut TracedPacket) {
+    let Ok(frame) = parse::link::<FRAGS>(context) else {
+        return;
+    };
+    if settings::outer_ipv4() && frame.link.ether_type.is(V4::ETHER_TYPE) {
+        note_network::<V4>(frame, into);
+    } else if settings::outer_ipv6() && frame.link.ether_type.is(V6::ETHER_TYPE) {
+        note_network::<V6>(frame, into);
+    }
+}
+
+#[inline(always)]
+fn note_network<F: Tables>(frame: Frame<'_>, into: &mut TracedPacket) {
+    let Some(ip) = parse::network::<F>(frame) else {
+        return;
+    };
+    into.source = F::mapped(ip.source());
+    into.destination = F::mapped(ip.destination());
+    into.source_port = Be16::new(0);
+    into.destination_port = Be16::new(0);
 }
 
 /// This CPU's state.
@@ -89,21 +155,6 @@ fn state<'a>() -> Option<&'a mut TraceState> {
     // SAFETY: a per-CPU value; XDP programs do not preempt each other on a CPU, and each function
     // here asks for it once.
     Some(unsafe { &mut *state })
-}
-
-/// Reads the packet's addresses as they stand now; `false`: it has none, and nothing is noted.
-#[inline(always)]
-fn note(context: &XdpContext, into: &mut TracedPacket) -> bool {
-    let Ok(packet) = parse(cursor(context), accept()) else {
-        return false;
-    };
-    into.source = packet.ip.source();
-    into.destination = packet.ip.destination();
-    into.source_port = packet.transport.source_port();
-    into.destination_port = packet.transport.destination_port();
-    into.protocol = packet.ip.proto;
-    into.flags = packet.transport.flags().0;
-    true
 }
 
 /// Takes one record off this CPU's allowance for the running second.

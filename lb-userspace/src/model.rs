@@ -5,7 +5,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -39,6 +39,19 @@ pub struct Daemon {
     pub on_stop: OnStop,
     /// Keys table and flow hash; `None` where the file names none (a warning).
     pub seed: Option<String>,
+    /// Source of outer IPv4 headers; `None`: the kernel's on the way to each backend.
+    pub tunnel_source_ipv4: Option<TunnelSource<Ipv4Addr>>,
+    /// Source of outer IPv6 headers; `None`: the kernel's on the way to each backend.
+    pub tunnel_source_ipv6: Option<TunnelSource<Ipv6Addr>>,
+}
+
+/// Source address of a tunnel's outer header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TunnelSource<A> {
+    /// The address.
+    pub address: A,
+    /// With `ipip`, the bits behind so many come from the flow hash, at most the last 32.
+    pub prefix: u8,
 }
 
 /// What stopping the daemon does to the data path.
@@ -59,8 +72,10 @@ pub struct Limits {
     pub backends: u32,
     /// Slots over all services.
     pub slots: u32,
-    /// Flow entries over all services.
+    /// IPv4 flow entries over all services.
     pub flows_ipv4: u32,
+    /// IPv6 flow entries over all services.
+    pub flows_ipv6: u32,
 }
 
 impl Default for Limits {
@@ -70,6 +85,7 @@ impl Default for Limits {
             backends: 16_384,
             slots: 2_097_152,
             flows_ipv4: 131_072,
+            flows_ipv6: 32_768,
         }
     }
 }
@@ -81,6 +97,8 @@ pub struct Interface {
     pub name: String,
     /// How to attach.
     pub xdp: XdpMode,
+    /// Whether frames may have VLAN tags that are to be looked behind.
+    pub vlan: bool,
 }
 
 /// How to attach to an interface.
@@ -106,12 +124,29 @@ pub struct Service {
     pub forward: Forward,
     /// Slots of the Maglev table, a prime.
     pub table_size: u32,
+    /// What of a flow chooses its slot.
+    pub hash: FlowHash,
     /// How connections survive changes.
     pub connections: Connections,
     /// `None`: backends are taken as healthy.
     pub health: Option<HealthCheck>,
     /// Unique by address and port; may be empty.
     pub backends: Vec<Backend>,
+}
+
+/// What of a flow chooses its slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FlowHash {
+    /// Addresses, ports and protocol.
+    #[default]
+    FiveTuple,
+    /// The source address, cut to a prefix: a client's flows go to one backend.
+    Source {
+        /// 1..=32.
+        prefix_ipv4: u8,
+        /// 1..=128.
+        prefix_ipv6: u8,
+    },
 }
 
 /// How a service's connections survive changes of its backends.
@@ -222,6 +257,25 @@ pub enum Forward {
     Dnat,
     /// Only the destination MAC rewritten; the backend has the VIP and answers the client itself.
     Dsr,
+    /// IP in IP; the backend takes the packet out, has the VIP and answers the client itself.
+    Ipip,
+    /// The same with Generic UDP Encapsulation, variant 1.
+    Gue {
+        /// Destination port of the outer UDP header.
+        port: u16,
+    },
+}
+
+impl Forward {
+    /// Whether packets get an outer header.
+    pub const fn is_tunnel(self) -> bool {
+        matches!(self, Self::Ipip | Self::Gue { .. })
+    }
+
+    /// Whether replies come back through the load balancer.
+    pub const fn has_replies(self) -> bool {
+        matches!(self, Self::Dnat)
+    }
 }
 
 /// `[[service.backend]]`.
@@ -347,6 +401,8 @@ impl fmt::Display for Forward {
         f.write_str(match self {
             Self::Dnat => "dnat",
             Self::Dsr => "dsr",
+            Self::Ipip => "ipip",
+            Self::Gue { .. } => "gue",
         })
     }
 }

@@ -62,11 +62,21 @@ impl Run {
     }
 
     async fn until_resolved(&mut self, address: &str, link: &str, mac: [u8; 6]) {
-        let wanted = State::Resolved {
-            ifindex: ifindex(link).await,
-            mac,
-        };
-        self.until(address, |state| *state == wanted).await;
+        let wanted = (ifindex(link).await, mac);
+        self.until(address, |state| match state {
+            State::Resolved { ifindex, mac, .. } => (*ifindex, *mac) == wanted,
+            State::Unresolved { .. } => false,
+        })
+        .await;
+    }
+
+    async fn until_way(&mut self, address: &str, own: &str, most: u32) {
+        let wanted = (Some(ip(own)), most);
+        self.until(address, |state| match state {
+            State::Resolved { source, mtu, .. } => (*source, *mtu) == wanted,
+            State::Unresolved { .. } => false,
+        })
+        .await;
     }
 
     async fn until_unresolved(&mut self, address: &str, reason: &str) {
@@ -157,6 +167,29 @@ fn an_address_behind_a_gateway_leads_to_the_gateway_in_force() {
         bed.near("route del 10.50.0.0/24");
         run.until_unresolved("10.50.0.7", "no route to 10.50.0.7")
             .await;
+    });
+}
+
+#[test]
+fn the_hosts_address_and_the_room_on_the_way_are_told_and_followed() {
+    Bed::run(|bed| async move {
+        let mut run = Run::start(&["10.99.1.2", "fd99:1::2", "10.50.0.7", "fd50::7"]);
+        run.until_way("10.99.1.2", "10.99.1.1", 1500).await;
+        run.until_way("fd99:1::2", "fd99:1::1", 1500).await;
+
+        bed.near("route add 10.50.0.0/24 via 10.99.1.2 src 10.99.2.1 mtu 1400");
+        bed.near("route add fd50::/64 via fd99:1::2 src fd99:2::1 mtu 1300");
+        run.until_way("10.50.0.7", "10.99.2.1", 1400).await;
+        run.until_way("fd50::7", "fd99:2::1", 1300).await;
+
+        bed.near("link set near mtu 1350");
+        run.until_way("10.99.1.2", "10.99.1.1", 1350).await;
+        run.until_way("fd99:1::2", "fd99:1::1", 1350).await;
+        run.until_way("10.50.0.7", "10.99.2.1", 1350).await;
+        run.until_way("fd50::7", "fd99:2::1", 1300).await;
+
+        bed.near("route replace 10.50.0.0/24 via 10.99.1.2");
+        run.until_way("10.50.0.7", "10.99.1.1", 1350).await;
     });
 }
 

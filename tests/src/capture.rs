@@ -4,10 +4,7 @@
 //! passed is seen. Capture on the peer.
 
 use std::{
-    io::ErrorKind,
-    mem::MaybeUninit,
-    net::{Ipv4Addr, SocketAddrV4},
-    os::fd::AsRawFd,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,15 +14,17 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use socket2::{Domain, Protocol, Socket, Type};
+use etherparse::{LinkExtSlice, NetSlice, SlicedPacket, TransportSlice};
 
-use crate::host::Host;
+use crate::{host::Host, packet_socket::PacketSocket};
 
-const ETH_P_ALL: u16 = 0x0003;
-const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
 const ETHERNET: usize = 14;
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
+const PROTOCOL_IPV4: u8 = 4;
 const PROTOCOL_TCP: u8 = 6;
 const PROTOCOL_UDP: u8 = 17;
+const PROTOCOL_IPV6: u8 = 41;
 
 /// A running capture; frames since its start.
 #[derive(Debug)]
@@ -38,30 +37,50 @@ pub struct Capture {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame(pub Vec<u8>);
 
-/// Addresses of a TCP or UDP packet over IPv4, and of its frame.
+/// A VLAN tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// 0x8100 (802.1Q) or 0x88a8 (802.1ad, the outer one of two).
+    pub protocol: u16,
+    /// The VLAN.
+    pub id: u16,
+}
+
+/// What an IP header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ip {
+    /// Where it comes from.
+    pub source: IpAddr,
+    /// Where it goes.
+    pub destination: IpAddr,
+    /// Time to live, or hop limit.
+    pub ttl: u8,
+}
+
+/// Addresses of a TCP or UDP packet, and of its frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flow {
     /// Ethernet source.
     pub source_mac: [u8; 6],
     /// Where it comes from.
-    pub source: SocketAddrV4,
+    pub source: SocketAddr,
     /// Where it goes.
-    pub destination: SocketAddrV4,
-    /// IPv4 protocol number.
+    pub destination: SocketAddr,
+    /// IP protocol number.
     pub protocol: u8,
-    /// IPv4 time to live.
+    /// Time to live, or hop limit.
     pub ttl: u8,
 }
 
-/// The addresses and flags of a TCP segment over IPv4.
+/// The addresses and flags of a TCP segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// Source address.
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
     /// Source port.
     pub source_port: u16,
     /// Destination address.
-    pub destination: Ipv4Addr,
+    pub destination: IpAddr,
     /// Destination port.
     pub destination_port: u16,
     /// SYN is set.
@@ -70,7 +89,7 @@ pub struct Segment {
     pub ack: bool,
     /// RST is set.
     pub rst: bool,
-    /// IPv4 time to live.
+    /// Time to live, or hop limit.
     pub ttl: u8,
 }
 
@@ -79,11 +98,12 @@ impl Capture {
     pub fn start(host: &Host, interface: &str) -> Result<Self> {
         let index = host.link(interface)?.index;
         let socket = host
-            .run(|| open(index))
+            .run(|| PacketSocket::open(index))
             .with_context(|| format!("capturing on {interface} of {}", host.name()))?;
+        socket.set_patience(Duration::from_millis(20))?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || collect(&socket, &stopped));
+        let thread = std::thread::spawn(move || collect(socket, &stopped));
         Ok(Self { stop, thread })
     }
 
@@ -94,90 +114,136 @@ impl Capture {
             .join()
             .map_err(|_| anyhow!("the capture panicked"))
     }
+
+    /// The same, only the TCP and UDP packets, with what is in tunnels left there.
+    pub fn flows(self) -> Result<Vec<Flow>> {
+        Ok(self.finish()?.iter().filter_map(Frame::flow).collect())
+    }
 }
 
 impl Frame {
-    /// The addresses in it, if it is TCP or UDP over IPv4.
-    pub fn flow(&self) -> Option<Flow> {
-        let (ip, transport) = self.ipv4()?;
-        let protocol = *ip.get(9)?;
-        let address = |at: usize, port_at: usize| -> Option<SocketAddrV4> {
-            let address: [u8; 4] = ip.get(at..at + 4)?.try_into().ok()?;
-            let port: [u8; 2] = transport.get(port_at..port_at + 2)?.try_into().ok()?;
-            Some(SocketAddrV4::new(address.into(), u16::from_be_bytes(port)))
+    /// Its tags, the outer one first.
+    pub fn tags(&self) -> Vec<Tag> {
+        let mut protocol = self.0.get(12..ETHERNET).map(be16);
+        let Some(packet) = self.parts() else {
+            return Vec::new();
         };
-        matches!(protocol, PROTOCOL_TCP | PROTOCOL_UDP).then_some(())?;
+        let mut tags = Vec::new();
+        for extension in &packet.link_exts {
+            if let (LinkExtSlice::Vlan(vlan), Some(outer)) = (extension, protocol) {
+                tags.push(Tag {
+                    protocol: outer,
+                    id: vlan.vlan_identifier().value(),
+                });
+                protocol = Some(vlan.ether_type().0);
+            }
+        }
+        tags
+    }
+
+    /// The addresses in it, if it is TCP or UDP.
+    pub fn flow(&self) -> Option<Flow> {
+        let packet = self.parts()?;
+        let ip = self.ip()?;
+        let (protocol, from, to) = match packet.transport? {
+            TransportSlice::Tcp(tcp) => (PROTOCOL_TCP, tcp.source_port(), tcp.destination_port()),
+            TransportSlice::Udp(udp) => (PROTOCOL_UDP, udp.source_port(), udp.destination_port()),
+            _ => return None,
+        };
         Some(Flow {
             source_mac: self.0.get(6..12)?.try_into().ok()?,
-            source: address(12, 0)?,
-            destination: address(16, 2)?,
+            source: SocketAddr::new(ip.source, from),
+            destination: SocketAddr::new(ip.destination, to),
             protocol,
-            ttl: *ip.get(8)?,
+            ttl: ip.ttl,
         })
     }
 
-    /// The TCP segment in it, if it is one over IPv4.
+    /// The TCP segment in it, if it is one.
     pub fn segment(&self) -> Option<Segment> {
-        let flow = self.flow().filter(|flow| flow.protocol == PROTOCOL_TCP)?;
-        let flags = *self.ipv4()?.1.get(13)?;
+        let flow = self.flow()?;
+        let Some(TransportSlice::Tcp(tcp)) = self.parts()?.transport else {
+            return None;
+        };
         Some(Segment {
-            source: *flow.source.ip(),
+            source: flow.source.ip(),
             source_port: flow.source.port(),
-            destination: *flow.destination.ip(),
+            destination: flow.destination.ip(),
             destination_port: flow.destination.port(),
-            syn: flags & 0x02 != 0,
-            ack: flags & 0x10 != 0,
-            rst: flags & 0x04 != 0,
+            syn: tcp.syn(),
+            ack: tcp.ack(),
+            rst: tcp.rst(),
             ttl: flow.ttl,
         })
     }
 
-    /// The IPv4 header and what follows it.
-    fn ipv4(&self) -> Option<(&[u8], &[u8])> {
-        let ip = self.0.get(ETHERNET..)?;
-        (self.0.get(12..ETHERNET)? == ETHERTYPE_IPV4).then_some(())?;
-        ip.split_at_checked(usize::from(ip.first()? & 0x0f) * 4)
+    /// Its IP header, the outer one where it is in a tunnel.
+    pub fn ip(&self) -> Option<Ip> {
+        match self.parts()?.net? {
+            NetSlice::Ipv4(ip) => {
+                let header = ip.header();
+                Some(Ip {
+                    source: header.source_addr().into(),
+                    destination: header.destination_addr().into(),
+                    ttl: header.ttl(),
+                })
+            }
+            NetSlice::Ipv6(ip) => {
+                let header = ip.header();
+                Some(Ip {
+                    source: header.source_addr().into(),
+                    destination: header.destination_addr().into(),
+                    ttl: header.hop_limit(),
+                })
+            }
+            NetSlice::Arp(_) => None,
+        }
+    }
+
+    /// The packet inside IPIP, or inside GUE to `gue_port`, in an untagged frame with the same
+    /// Ethernet addresses.
+    pub fn inner(&self, gue_port: u16) -> Option<Self> {
+        let packet = self.parts()?;
+        let payload = match &packet.net? {
+            NetSlice::Ipv4(ip) => ip.payload().clone(),
+            NetSlice::Ipv6(ip) => ip.payload().clone(),
+            NetSlice::Arp(_) => return None,
+        };
+        let inner = match (payload.ip_number.0, packet.transport) {
+            (PROTOCOL_IPV4 | PROTOCOL_IPV6, _) => payload.payload,
+            (_, Some(TransportSlice::Udp(udp))) if udp.destination_port() == gue_port => {
+                udp.payload()
+            }
+            _ => return None,
+        };
+        let ethertype = match inner.first()? >> 4 {
+            4 => ETHERTYPE_IPV4,
+            6 => ETHERTYPE_IPV6,
+            _ => return None,
+        };
+        let addresses = self.0.get(..12)?;
+        Some(Self([addresses, &ethertype.to_be_bytes(), inner].concat()))
+    }
+
+    fn parts(&self) -> Option<SlicedPacket<'_>> {
+        SlicedPacket::from_ethernet(&self.0).ok()
     }
 }
 
-fn open(index: u32) -> Result<Socket> {
-    let protocol = i32::from(ETH_P_ALL.to_be());
-    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(protocol)))?;
-    let address = libc::sockaddr_ll {
-        sll_family: u16::try_from(libc::AF_PACKET)?,
-        sll_protocol: ETH_P_ALL.to_be(),
-        sll_ifindex: i32::try_from(index)?,
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: 0,
-        sll_addr: [0; 8],
-    };
-    let length = u32::try_from(size_of_val(&address))?;
-    // SAFETY: the address is a whole sockaddr_ll and outlives the call.
-    let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
-    if bound < 0 {
-        return Err(std::io::Error::last_os_error()).context("bind");
-    }
-    socket.set_recv_buffer_size(8 << 20)?;
-    socket.set_read_timeout(Some(Duration::from_millis(20)))?;
-    Ok(socket)
+fn be16(bytes: &[u8]) -> u16 {
+    bytes
+        .iter()
+        .fold(0, |number, byte| number << 8 | u16::from(*byte))
 }
 
 /// Reads until told to stop and nothing is left to read.
-fn collect(socket: &Socket, stop: &AtomicBool) -> Vec<Frame> {
+fn collect(mut socket: PacketSocket, stop: &AtomicBool) -> Vec<Frame> {
     let mut frames = Vec::new();
-    let mut buffer = vec![MaybeUninit::<u8>::uninit(); 65_536];
     loop {
         let stopping = stop.load(Ordering::Relaxed);
-        match socket.recv(&mut buffer) {
-            Ok(length) => {
-                // SAFETY: recv wrote the first `length` bytes.
-                let frame = buffer[..length]
-                    .iter()
-                    .map(|byte| unsafe { byte.assume_init() });
-                frames.push(Frame(frame.collect()));
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+        match socket.receive() {
+            Ok(frame) => frames.push(Frame(frame)),
+            Err(nix::errno::Errno::EINTR) => {}
             // The interface is gone, or there was nothing to read for a while.
             Err(_) if stopping => return frames,
             Err(_) => {}

@@ -1,14 +1,14 @@
 //! The daemon's configuration file, composed: what tests and the playground change between runs.
 
-use std::{fmt::Display, path::PathBuf, time::Duration};
+use std::{fmt::Display, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use serde::{Serialize, Serializer};
 
 use crate::{
-    mode::{Forward, XdpMode},
+    mode::{Family, Forward, XdpMode},
     sweep,
-    topology::{Topology, VIP},
+    topology::{Topology, VIP, VIP6},
 };
 
 /// A whole file. Keys as in the daemon's documentation.
@@ -33,6 +33,10 @@ pub struct DaemonSection {
     pub state_dir: PathBuf,
     pub on_stop: OnStop,
     pub seed: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel_source_ipv4: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel_source_ipv6: Option<String>,
 }
 
 /// `[limits]`; `None`: the daemon's default.
@@ -47,6 +51,8 @@ pub struct Limits {
     pub slots: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flows_ipv4: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flows_ipv6: Option<u32>,
 }
 
 /// `daemon.on_stop`.
@@ -65,6 +71,8 @@ pub enum OnStop {
 pub struct Interface {
     pub name: String,
     pub xdp: &'static str,
+    #[serde(skip_serializing_if = "is_off")]
+    pub vlan: bool,
 }
 
 /// `[[service]]`.
@@ -76,6 +84,10 @@ pub struct Service {
     pub forward: &'static str,
     pub scheduler: &'static str,
     pub table_size: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gue_port: Option<u16>,
     #[serde(flatten)]
     pub connections: Connections,
     pub health: Vec<Health>,
@@ -146,7 +158,7 @@ impl Config {
                 .map(|one| match topology.forward {
                     Forward::Dnat => Backend::new(&one.name, one.address),
                     // The packet stays as it is, its port too.
-                    Forward::Dsr => Backend::new(&one.name, one.address.ip()),
+                    _ => Backend::new(&one.name, one.address.ip()),
                 })
                 .collect(),
             ..Service::new("web", &format!("tcp://{VIP}"))
@@ -164,6 +176,8 @@ impl Config {
                 state_dir: PathBuf::from("/var/lib/sluice").join(instance),
                 on_stop: OnStop::Detach,
                 seed: "playground".to_owned(),
+                tunnel_source_ipv4: None,
+                tunnel_source_ipv6: None,
             },
             limits: Limits::default(),
             interfaces: interfaces.iter().map(|name| Interface::new(name)).collect(),
@@ -180,14 +194,27 @@ impl Config {
         }
     }
 
-    /// The service `web` once more, as `udp` for UDP. Its health is that of the TCP port.
+    /// The service `web` once more, as `web6` by IPv6, from client to backend.
+    pub fn add_ipv6(&mut self) {
+        let mut service = self.web().clone();
+        service.name = "web6".to_owned();
+        service.listen = vec![format!("tcp://{VIP6}")];
+        service.reach_by(Family::Ipv6);
+        self.services.push(service);
+    }
+
+    /// The service `web` once more, as `udp` for UDP, and `web6` as `udp6`. Their health is that of
+    /// the TCP port.
     pub fn add_udp(&mut self) {
-        let udp = Service {
-            name: "udp".to_owned(),
-            listen: vec![format!("udp://{VIP}")],
-            ..self.web().clone()
-        };
-        self.services.push(udp);
+        let mut services = self.services.clone();
+        services.retain(|service| service.name.starts_with("web"));
+        for service in &mut services {
+            service.name = service.name.replace("web", "udp");
+            for listener in &mut service.listen {
+                *listener = listener.replace("tcp://", "udp://");
+            }
+        }
+        self.services.extend(services);
     }
 
     /// The file's text.
@@ -215,9 +242,51 @@ impl Service {
             forward: Forward::Dnat.word(),
             scheduler: "maglev",
             table_size: 16_381,
+            hash: None,
+            gue_port: None,
             connections: Connections::default(),
             health: Vec::new(),
             backends: Vec::new(),
+        }
+    }
+
+    /// The same at `port` of the VIP and of the backends, as `name` and without health checks.
+    ///
+    /// # Panics
+    /// Where a listener is not written as this file writes them.
+    pub fn at_port(&self, name: &str, port: u16) -> Self {
+        let move_to = |text: &str| {
+            let at: SocketAddr = text.parse().expect("an address with a port");
+            SocketAddr::new(at.ip(), port).to_string()
+        };
+        let mut service = self.clone();
+        name.clone_into(&mut service.name);
+        service.health.clear();
+        for listener in &mut service.listen {
+            let (protocol, at) = listener.split_once("://").expect("protocol://address");
+            *listener = format!("{protocol}://{}", move_to(at));
+        }
+        for backend in &mut service.backends {
+            // One without a port has the listener's.
+            if backend.address.parse::<SocketAddr>().is_ok() {
+                backend.address = move_to(&backend.address);
+            }
+        }
+        service
+    }
+
+    /// Packets go to the backends' addresses of `family`, whatever the listeners' is.
+    ///
+    /// # Panics
+    /// Where a backend's address is none.
+    pub fn reach_by(&mut self, family: Family) {
+        for backend in &mut self.backends {
+            let text = &backend.address;
+            backend.address = match (text.parse::<SocketAddr>(), text.parse()) {
+                (Ok(at), _) => SocketAddr::new(family.at(at.ip()), at.port()).to_string(),
+                (_, Ok(address)) => family.at(address).to_string(),
+                _ => panic!("{text} is not an address"),
+            };
         }
     }
 }
@@ -228,6 +297,7 @@ impl Interface {
         Self {
             name: name.to_owned(),
             xdp: XdpMode::Native.word(),
+            vlan: false,
         }
     }
 }
@@ -279,6 +349,15 @@ impl Backend {
     }
 }
 
+/// Off is the default, which is not written.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde asks for"
+)]
+fn is_off(switch: &bool) -> bool {
+    !switch
+}
+
 /// Durations are strings in the file.
 fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{}ms", duration.as_millis()))
@@ -306,6 +385,21 @@ mod tests {
         assert!(text.contains("interval = \"200ms\""), "{text}");
         assert_eq!(Health::quick().detection(), Duration::from_millis(1600));
     }
+
+    #[test]
+    fn a_service_is_moved_to_another_port_and_family() {
+        let mut service = Service::new("web", "tcp://10.77.0.80:80");
+        let addresses = ["10.77.2.11:80", "10.77.2.12", "fd77:2::13"];
+        service
+            .backends
+            .extend(addresses.map(|address| Backend::new("b", address)));
+        let mut moved = service.at_port("other", 81);
+        moved.reach_by(Family::Ipv6);
+        assert_eq!(moved.listen, ["tcp://10.77.0.80:81"]);
+        let addresses: Vec<_> = moved.backends.iter().map(|one| &one.address).collect();
+        assert_eq!(addresses, ["[fd77:2::11]:81", "fd77:2::12", "fd77:2::13"]);
+    }
+
     #[test]
     fn keys_that_are_left_out_have_their_defaults() {
         let connections = Connections {

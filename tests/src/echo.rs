@@ -9,12 +9,16 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
-use tokio::{net::TcpListener, sync::oneshot};
+use tokio::net::TcpListener;
 
 use crate::{
     counts::Counts,
     host::{Host, Task},
+    listening,
 };
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
 
 /// An echo server on a thread inside a host; dropping it stops it.
 #[derive(Debug)]
@@ -28,22 +32,8 @@ impl EchoServer {
     pub fn start(host: &Host, address: SocketAddr) -> Result<Self> {
         let counts = Arc::new(Counts::new()?);
         let counted = Arc::clone(&counts);
-        let (bound, is_bound) = oneshot::channel();
-        let task = host.spawn(move || async move {
-            match TcpListener::bind(address).await {
-                Ok(listener) => {
-                    let _ = bound.send(Ok(()));
-                    serve(listener, counted).await;
-                }
-                Err(error) => {
-                    let _ = bound.send(Err(error));
-                }
-            }
-        });
-        let result = is_bound
-            .blocking_recv()
-            .context("the server's thread ended")?;
-        result.with_context(|| format!("listening on {address} in {}", host.name()))?;
+        let serving = |listener| serve(listener, counted);
+        let task = listening::start(host, address, BACKLOG, serving)?;
         Ok(Self {
             counts,
             _task: task,

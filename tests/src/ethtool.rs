@@ -15,7 +15,19 @@ const ETHTOOL_GTXCSUM: u32 = 0x16;
 const ETHTOOL_STXCSUM: u32 = 0x17;
 const ETHTOOL_GGRO: u32 = 0x2b;
 const ETHTOOL_SGRO: u32 = 0x2c;
+const ETHTOOL_GSSET_INFO: u32 = 0x37;
+const ETHTOOL_GSTRINGS: u32 = 0x1b;
+const ETHTOOL_SFEATURES: u32 = 0x3b;
 const ETHTOOL_SCHANNELS: u32 = 0x3d;
+/// The set of strings that names features.
+const ETH_SS_FEATURES: u32 = 4;
+/// A string's length.
+const ETH_GSTRING_LEN: usize = 32;
+/// More features than any kernel has; 67 in 6.18.
+const FEATURES: usize = 128;
+
+/// Tags that the kernel would hand over beside the frame: 802.1Q, 802.1ad.
+const TAG_OFFLOADS: [&str; 2] = ["tx-vlan-hw-insert", "tx-vlan-stag-hw-insert"];
 
 /// `struct ethtool_value` of linux/ethtool.h.
 #[repr(C)]
@@ -53,6 +65,89 @@ pub fn set_tx_checksum(interface: &str, on: bool) -> Result<()> {
 /// silently.
 pub fn set_gro(interface: &str, on: bool) -> Result<()> {
     set(interface, ETHTOOL_SGRO, on).with_context(|| format!("ethtool -K {interface} gro"))
+}
+
+/// `struct ethtool_sset_info` of linux/ethtool.h, for one set.
+#[repr(C)]
+struct EthtoolSetInfo {
+    command: u32,
+    reserved: u32,
+    sets: u64,
+    length: u32,
+}
+
+/// `struct ethtool_gstrings` of linux/ethtool.h.
+#[repr(C)]
+struct EthtoolStrings {
+    command: u32,
+    set: u32,
+    length: u32,
+    strings: [[u8; ETH_GSTRING_LEN]; FEATURES],
+}
+
+/// `struct ethtool_sfeatures` of linux/ethtool.h.
+#[repr(C)]
+#[derive(Default)]
+struct EthtoolFeatures {
+    command: u32,
+    blocks: u32,
+    features: [EthtoolFeatureBlock; FEATURES / 32],
+}
+
+/// A bit for each of 32 features: those to change, and what they shall be.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct EthtoolFeatureBlock {
+    valid: u32,
+    requested: u32,
+}
+
+const _: () = assert!(size_of::<EthtoolFeatures>() == 8 + FEATURES / 32 * 8);
+
+/// Has VLAN tags written into frames; called inside the namespace.
+///
+/// A veth hands tags to its peer beside the frame, and an XDP program there would not see them.
+pub fn write_tags_into_frames(interface: &str) -> Result<()> {
+    let context = || format!("ethtool -K {interface} txvlan off");
+    let names = feature_names(interface).with_context(context)?;
+    let mut change = EthtoolFeatures {
+        command: ETHTOOL_SFEATURES,
+        blocks: u32::try_from(names.len().div_ceil(32))?,
+        ..EthtoolFeatures::default()
+    };
+    for (n, _) in names
+        .iter()
+        .enumerate()
+        .filter(|(_, name)| TAG_OFFLOADS.contains(&name.as_str()))
+    {
+        change.features[n / 32].valid |= 1 << (n % 32);
+    }
+    ioctl_with(interface, &mut change).with_context(context)
+}
+
+/// The kernel's names of features; a feature's number is its place.
+fn feature_names(interface: &str) -> Result<Vec<String>> {
+    let mut info = EthtoolSetInfo {
+        command: ETHTOOL_GSSET_INFO,
+        reserved: 0,
+        sets: 1 << ETH_SS_FEATURES,
+        length: 0,
+    };
+    ioctl_with(interface, &mut info)?;
+    let count = usize::try_from(info.length)?;
+    ensure!(count <= FEATURES, "the kernel has {count} features");
+    let mut strings = EthtoolStrings {
+        command: ETHTOOL_GSTRINGS,
+        set: ETH_SS_FEATURES,
+        length: info.length,
+        strings: [[0; ETH_GSTRING_LEN]; FEATURES],
+    };
+    ioctl_with(interface, &mut strings)?;
+    let text = |bytes: &[u8; ETH_GSTRING_LEN]| {
+        let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(bytes).into_owned()
+    };
+    Ok(strings.strings[..count].iter().map(text).collect())
 }
 
 /// Sets how many queues there are in each direction; called inside the namespace.

@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     path::Path,
     process::Command,
     sync::Arc,
@@ -17,7 +17,7 @@ use tokio::{runtime::Builder, sync::oneshot};
 
 use crate::{
     ethtool,
-    netlink::{self, Link, Neighbour},
+    netlink::{self, Link, Neighbour, Route},
     netns::NetNs,
     process,
 };
@@ -35,7 +35,7 @@ impl Host {
             namespace: Arc::new(NetNs::create(name)?),
         };
         host.run(|| -> Result<()> {
-            quiet()?;
+            write_all(QUIET)?;
             netlink::set_up("lo", true)
         })
         .with_context(|| format!("setting up the host {name}"))?;
@@ -54,6 +54,7 @@ impl Host {
         for (host, name) in ends {
             host.run(|| -> Result<()> {
                 ethtool::set_tx_checksum(name, false)?;
+                ethtool::write_tags_into_frames(name)?;
                 netlink::set_up(name, true)
             })?;
         }
@@ -91,19 +92,23 @@ impl Host {
         prefix: u8,
         gateway: impl Into<IpAddr>,
     ) -> Result<()> {
-        let (destination, gateway) = (destination.into(), gateway.into());
-        self.run(|| netlink::add_route(destination, prefix, gateway))
+        self.add_route(Route::new(destination.into(), prefix, gateway.into()))
     }
 
-    /// The same, in the place of a route that is there.
+    /// Adds a route of any kind.
+    pub fn add_route(&self, route: Route<'_>) -> Result<()> {
+        self.run(|| route.add())
+    }
+
+    /// Puts a route through a gateway in the place of one that is there.
     pub fn reroute(
         &self,
         destination: impl Into<IpAddr>,
         prefix: u8,
         gateway: impl Into<IpAddr>,
     ) -> Result<()> {
-        let (destination, gateway) = (destination.into(), gateway.into());
-        self.run(|| netlink::replace_route(destination, prefix, gateway))
+        let route = Route::new(destination.into(), prefix, gateway.into());
+        self.run(|| route.replace())
     }
 
     /// Removes an interface, its addresses and its routes; a veth takes its peer along.
@@ -118,8 +123,15 @@ impl Host {
 
     /// Lets the kernel notice within about two seconds that a neighbour is silent.
     pub fn hasten_neighbours(&self, interface: &str) -> Result<()> {
-        for (key, value) in HASTY {
-            self.sysctl(&format!("net/ipv4/neigh/{interface}/{key}"), value)?;
+        let families: &[_] = if has_ipv6() {
+            &["ipv4", "ipv6"]
+        } else {
+            &["ipv4"]
+        };
+        for family in families {
+            for (key, value) in HASTY {
+                self.sysctl(&format!("net/{family}/neigh/{interface}/{key}"), value)?;
+            }
         }
         Ok(())
     }
@@ -173,15 +185,17 @@ impl Host {
 
     /// Lets the host forward packets, without sending redirects for them.
     pub fn forward(&self) -> Result<()> {
-        self.sysctl("net/ipv4/ip_forward", "1")
+        self.run(|| write_all(FORWARDING))
     }
 
     /// Gives the host an address on `lo` that it tells nobody about: ARP neither answers for it nor
-    /// asks in its name.
-    pub fn own_silently(&self, address: Ipv4Addr) -> Result<()> {
-        self.sysctl("net/ipv4/conf/all/arp_ignore", "1")?;
-        self.sysctl("net/ipv4/conf/all/arp_announce", "2")?;
-        self.address("lo", address, 32)
+    /// asks in its name. IPv6 does neither for an address of another interface, unasked.
+    pub fn own_silently(&self, address: impl Into<IpAddr>) -> Result<()> {
+        let address = address.into();
+        if address.is_ipv4() {
+            self.run(|| write_all(SILENT))?;
+        }
+        self.address("lo", address, if address.is_ipv4() { 32 } else { 128 })
     }
 
     /// Runs `work` on a thread inside the host, and gives back what it gives.
@@ -295,15 +309,26 @@ impl Drop for Task {
     }
 }
 
+/// Whether the kernel knows IPv6.
+pub fn has_ipv6() -> bool {
+    Path::new("/proc/sys/net/ipv6").exists()
+}
+
 /// Settings of a new namespace. Those of `default` reach the interfaces made later.
 const QUIET: &[(&str, &str)] = &[
+    // Nobody listens to routers, so nobody solicits them.
     ("net/ipv6/conf/all/accept_ra", "0"),
     ("net/ipv6/conf/default/accept_ra", "0"),
     ("net/ipv6/conf/default/autoconf", "0"),
+    // 1: the kernel makes up no link-local address, whose use would have to be waited for.
+    ("net/ipv6/conf/default/addr_gen_mode", "1"),
     ("net/ipv6/conf/all/accept_dad", "0"),
     ("net/ipv6/conf/default/accept_dad", "0"),
-    // 1: no link-local address is made up, so nobody solicits routers.
-    ("net/ipv6/conf/default/addr_gen_mode", "1"),
+    // As IPv4 has it: what is set down and up again still has its addresses.
+    ("net/ipv6/conf/all/keep_addr_on_down", "1"),
+    ("net/ipv6/conf/default/keep_addr_on_down", "1"),
+    ("net/ipv6/conf/all/accept_redirects", "0"),
+    ("net/ipv6/conf/default/accept_redirects", "0"),
     ("net/ipv4/conf/all/rp_filter", "0"),
     ("net/ipv4/conf/default/rp_filter", "0"),
     ("net/ipv4/conf/all/send_redirects", "0"),
@@ -312,6 +337,18 @@ const QUIET: &[(&str, &str)] = &[
     ("net/ipv4/conf/default/accept_redirects", "0"),
     // Ping sockets for every group.
     ("net/ipv4/ping_group_range", "0 2147483647"),
+];
+
+/// A host that forwards packets.
+const FORWARDING: &[(&str, &str)] = &[
+    ("net/ipv4/ip_forward", "1"),
+    ("net/ipv6/conf/all/forwarding", "1"),
+];
+
+/// A host that keeps silent about addresses on `lo`.
+const SILENT: &[(&str, &str)] = &[
+    ("net/ipv4/conf/all/arp_ignore", "1"),
+    ("net/ipv4/conf/all/arp_announce", "2"),
 ];
 
 /// A neighbour is believed for a second, and asked twice. What is managed is looked at every 5 s: that
@@ -324,15 +361,13 @@ const HASTY: &[(&str, &str)] = &[
     ("base_reachable_time_ms", "1000"),
 ];
 
-fn quiet() -> Result<()> {
-    for (key, value) in QUIET {
-        let ipv6 = key.starts_with("net/ipv6");
-        if ipv6 && !Path::new("/proc/sys/net/ipv6").exists() {
-            continue;
-        }
-        write_sysctl(key, value)?;
-    }
-    Ok(())
+/// Those of IPv6 only where the kernel knows it.
+fn write_all(settings: &[(&str, &str)]) -> Result<()> {
+    let ipv6 = has_ipv6();
+    settings
+        .iter()
+        .filter(|(key, _)| ipv6 || !key.starts_with("net/ipv6"))
+        .try_for_each(|(key, value)| write_sysctl(key, value))
 }
 
 /// `/proc/sys/net` shows the namespace of the thread that opens it.

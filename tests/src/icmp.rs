@@ -3,7 +3,7 @@
 use std::{
     io::ErrorKind,
     mem::MaybeUninit,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -12,28 +12,34 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::host::Host;
 
-const ECHO_REQUEST: u8 = 8;
-const ECHO_REPLY: u8 = 0;
+/// Types of a request and of its reply: RFC 792, RFC 4443.
+const ECHO: (u8, u8) = (8, 0);
+const ECHO6: (u8, u8) = (128, 129);
 const HEADER: usize = 8;
 
 /// Sends one echo request from `host` and waits for its reply; how long that took.
-pub fn ping(host: &Host, target: Ipv4Addr, limit: Duration) -> Result<Duration> {
+pub fn ping(host: &Host, target: impl Into<IpAddr>, limit: Duration) -> Result<Duration> {
+    let target = target.into();
     host.run(|| exchange(target, limit))
         .with_context(|| format!("pinging {target}"))
 }
 
-fn exchange(target: Ipv4Addr, limit: Duration) -> Result<Duration> {
+fn exchange(target: IpAddr, limit: Duration) -> Result<Duration> {
     // A ping socket: the kernel fills in identifier and checksum, and hands over only our replies.
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::ICMPV4))?;
+    let (domain, protocol, (request_type, reply_type)) = match target {
+        IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4, ECHO),
+        IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6, ECHO6),
+    };
+    let socket = Socket::new(domain, Type::DGRAM, Some(protocol))?;
     socket.set_read_timeout(Some(limit))?;
     let payload = b"sluice testbed";
     let mut request = vec![0; HEADER];
-    request[0] = ECHO_REQUEST;
+    request[0] = request_type;
     request[7] = 1;
     request.extend_from_slice(payload);
 
     let start = Instant::now();
-    socket.send_to(&request, &SocketAddrV4::new(target, 0).into())?;
+    socket.send_to(&request, &SocketAddr::new(target, 0).into())?;
     let mut buffer = [MaybeUninit::<u8>::uninit(); 256];
     let length = match socket.recv(&mut buffer) {
         Ok(length) => length,
@@ -46,7 +52,7 @@ fn exchange(target: Ipv4Addr, limit: Duration) -> Result<Duration> {
         .map(|byte| unsafe { byte.assume_init() })
         .collect();
     match reply.split_at_checked(HEADER) {
-        Some((header, body)) if header[0] == ECHO_REPLY && body == payload => Ok(start.elapsed()),
+        Some((header, body)) if header[0] == reply_type && body == payload => Ok(start.elapsed()),
         _ => bail!("the reply is {reply:02x?}"),
     }
 }

@@ -10,6 +10,10 @@ pub enum Forward {
     Dnat,
     /// Backends have the VIP and answer clients themselves, through the router.
     Dsr,
+    /// The same; packets reach them inside another IP header.
+    Ipip,
+    /// The same; packets reach them inside UDP.
+    Gue,
 }
 
 /// Where the program sits: `interface.xdp`.
@@ -22,17 +26,45 @@ pub enum XdpMode {
     Generic,
 }
 
+/// Which IP: of a client and the VIP, or of the way from load balancer to backends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// IPv4.
+    #[default]
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
 impl Forward {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Dnat, Self::Dsr, Self::Ipip, Self::Gue];
+
     /// As configuration and status write it.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Dnat => "dnat",
             Self::Dsr => "dsr",
+            Self::Ipip => "ipip",
+            Self::Gue => "gue",
         }
+    }
+
+    /// Whether backends have the VIP, and their answers do not pass the load balancer.
+    pub const fn answers_directly(self) -> bool {
+        !matches!(self, Self::Dnat)
+    }
+
+    /// Whether packets reach backends inside another packet.
+    pub const fn is_tunnel(self) -> bool {
+        matches!(self, Self::Ipip | Self::Gue)
     }
 }
 
 impl XdpMode {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Native, Self::Generic];
+
     /// As configuration and status write it.
     pub const fn word(self) -> &'static str {
         match self {
@@ -40,4 +72,9 @@ impl XdpMode {
             Self::Generic => "generic",
         }
     }
+}
+
+impl Family {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Ipv4, Self::Ipv6];
 }

@@ -2,6 +2,9 @@
 //!
 //! Every function acts on the namespace of the calling thread and blocks; `host` calls them inside.
 
+mod address;
+mod route;
+
 use std::{
     net::{IpAddr, Ipv4Addr},
     os::fd::{AsRawFd, BorrowedFd},
@@ -11,7 +14,6 @@ use anyhow::{Context, Result, anyhow};
 use futures::TryStreamExt;
 use rtnetlink::{
     Handle, LinkBond, LinkBridge, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVlan,
-    RouteMessageBuilder,
     packet_route::{
         link::{
             InfoBridge, InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage, LinkXdp,
@@ -22,7 +24,9 @@ use rtnetlink::{
 };
 use tokio::runtime::Builder;
 
-/// The prefix of everything, with length 0: a default route.
+pub use self::{address::add_address, route::Route};
+
+/// The prefix of every IPv4 address, with length 0: a default route.
 pub const ANYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// What the kernel says of an interface.
@@ -34,6 +38,8 @@ pub struct Link {
     pub name: String,
     /// Its Ethernet address.
     pub mac: [u8; 6],
+    /// The longest IP packet that it sends, in bytes.
+    pub mtu: u32,
     /// Administratively up.
     pub up: bool,
     /// Up, and so is its peer.
@@ -189,41 +195,6 @@ pub fn detach_xdp(name: &str) -> Result<()> {
     change(message).with_context(|| format!("detaching the XDP program of {name}"))
 }
 
-/// Adds an address; an IPv6 one is usable at once where the interface does no DAD.
-pub fn add_address(interface: &str, address: IpAddr, prefix: u8) -> Result<()> {
-    let index = link(interface)?.index;
-    with(async |handle| {
-        Ok(handle
-            .address()
-            .add(index, address, prefix)
-            .execute()
-            .await?)
-    })
-    .with_context(|| format!("adding {address}/{prefix} to {interface}"))
-}
-
-/// Adds a route to `destination`/`prefix` through `gateway`.
-pub fn add_route(destination: IpAddr, prefix: u8, gateway: IpAddr) -> Result<()> {
-    let message = RouteMessageBuilder::<IpAddr>::new()
-        .destination_prefix(destination, prefix)
-        .and_then(|builder| builder.gateway(gateway))
-        .context("composing a route")?
-        .build();
-    with(async |handle| Ok(handle.route().add(message).execute().await?))
-        .with_context(|| format!("adding a route to {destination}/{prefix} via {gateway}"))
-}
-
-/// The same, in the place of a route that is there.
-pub fn replace_route(destination: IpAddr, prefix: u8, gateway: IpAddr) -> Result<()> {
-    let message = RouteMessageBuilder::<IpAddr>::new()
-        .destination_prefix(destination, prefix)
-        .and_then(|builder| builder.gateway(gateway))
-        .context("composing a route")?
-        .build();
-    with(async |handle| Ok(handle.route().add(message).replace().execute().await?))
-        .with_context(|| format!("replacing the route to {destination}/{prefix} by {gateway}"))
-}
-
 /// Adds or replaces a permanent neighbour.
 pub fn set_neighbour(interface: &str, address: IpAddr, mac: [u8; 6]) -> Result<()> {
     let index = link(interface)?.index;
@@ -311,6 +282,7 @@ fn describe(message: &LinkMessage) -> Link {
         index: message.header.index,
         name: String::new(),
         mac: [0; 6],
+        mtu: 0,
         up: flags.contains(LinkFlags::Up),
         carrier: flags.contains(LinkFlags::LowerUp),
         counters: LinkCounters::default(),
@@ -319,6 +291,7 @@ fn describe(message: &LinkMessage) -> Link {
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::Address(bytes) => {
                 link.mac = bytes.as_slice().try_into().unwrap_or([0; 6])
             }

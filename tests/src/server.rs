@@ -1,31 +1,23 @@
 //! A server in a process of its own, so that it can be killed, stopped and revived: HTTP and UDP on
 //! the same addresses.
 
-use std::{
-    collections::BTreeSet,
-    io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
-use tokio::{
-    net::{TcpListener, TcpSocket, UdpSocket},
-    runtime::Builder,
-    task::JoinSet,
-};
+use tokio::{net::UdpSocket, runtime::Builder, task::JoinSet};
 
-use crate::{counts::Counts, host::Host, http, poll, process::Process, programs, udp};
+use crate::{
+    counts::Counts, host::Host, http, listening, mode::Family, poll, process::Process, programs,
+    udp,
+};
 
 /// How long a started server may take to listen.
 const START: Duration = Duration::from_secs(10);
 
 /// Connections that wait to be accepted. The kernel goes on accepting for a stopped process until
 /// they are that many, and a TCP health check notices nothing before: few, so that it does soon.
-const BACKLOG: u32 = 16;
+const BACKLOG: i32 = 16;
 
 /// A server inside a host, answering HTTP and UDP with its name; dropping it kills it.
 #[derive(Debug)]
@@ -128,7 +120,8 @@ pub fn run(name: &str, addresses: &[SocketAddr], counts: &Path) -> Result<()> {
     runtime.block_on(async {
         let mut serving = JoinSet::new();
         for address in tcp_addresses(addresses) {
-            let listener = listen(address).with_context(|| format!("listening on {address}"))?;
+            let listener = listening::listen(address, BACKLOG);
+            let listener = listener.with_context(|| format!("listening on {address}"))?;
             let (named, counted) = (name.to_owned(), Arc::clone(&counts));
             serving.spawn(async move { http::serve(listener, &named, counted).await });
         }
@@ -144,7 +137,7 @@ pub fn run(name: &str, addresses: &[SocketAddr], counts: &Path) -> Result<()> {
     })
 }
 
-/// Addresses that share a port share a socket, and so its queue: a health check of one notices that
+/// Addresses of a family that share a port share a socket, and so its queue: a health check of one notices that
 /// nobody accepts what comes to the other. UDP sockets are one an address, which they answer from.
 fn tcp_addresses(addresses: &[SocketAddr]) -> BTreeSet<SocketAddr> {
     let one = |address: &SocketAddr| {
@@ -152,24 +145,13 @@ fn tcp_addresses(addresses: &[SocketAddr]) -> BTreeSet<SocketAddr> {
             other.port() == address.port() && other.is_ipv4() == address.is_ipv4()
         };
         let shared = addresses.iter().filter(same).count() > 1;
-        match address {
-            SocketAddr::V4(_) if shared => (Ipv4Addr::UNSPECIFIED, address.port()).into(),
-            SocketAddr::V6(_) if shared => (Ipv6Addr::UNSPECIFIED, address.port()).into(),
-            _ => *address,
+        if shared {
+            SocketAddr::new(Family::of(address.ip()).anywhere(), address.port())
+        } else {
+            *address
         }
     };
     addresses.iter().map(one).collect()
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
 }
 
 #[cfg(test)]
@@ -188,6 +170,10 @@ mod tests {
             (
                 &["10.0.0.1:80", "10.0.0.1:81", "[fd77::1]:80"],
                 &["10.0.0.1:80", "10.0.0.1:81", "[fd77::1]:80"],
+            ),
+            (
+                &["10.0.0.1:80", "[fd77::1]:80", "[fd77::2]:80"],
+                &["10.0.0.1:80", "[::]:80"],
             ),
         ];
         for (addresses, expected) in cases {

@@ -8,61 +8,38 @@
 //!               +--- front .1 [ lb ] back .1 -----------+
 //! ```
 //!
+//! By IPv6 the same with fd77:1::/64 and fd77:2::/64: see [`addresses`].
+//!
 //! The client reaches the VIP's network and the back network through the load balancer, the
 //! backends everything. One-armed, the load balancer has only `back`, and the router sends it what
-//! is for the VIP. For `dsr` the backends have the VIP on `lo`, and their way back leads through the
-//! router: the load balancer sees requests alone.
+//! is for the VIP. For `dsr` and tunnels the backends have the VIP on `lo`, and their way back leads
+//! through the router: the load balancer sees requests alone.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
+pub mod addresses;
+mod backend;
+mod builder;
+
+use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context, Result};
 
-use crate::{host::Host, mode::Forward, netlink::ANYWHERE, server::Server, sweep};
-
-/// The service.
-pub const VIP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 0, 80), 80);
-/// The client.
-pub const CLIENT: Ipv4Addr = front(10);
-/// The load balancer's interface `front`.
-pub const LB_FRONT: Ipv4Addr = front(1);
-/// The load balancer's interface `back`.
-pub const LB_BACK: Ipv4Addr = back(1);
-/// The router on the front network.
-pub const ROUTER_FRONT: Ipv4Addr = front(254);
-/// The router on the back network.
-pub const ROUTER_BACK: Ipv4Addr = back(254);
-/// The gateway to the far network, on the back network.
-pub const GATEWAY: Ipv4Addr = back(253);
-
-const VIP_NET: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 0);
-const FRONT_NET: Ipv4Addr = front(0);
-const BACK_NET: Ipv4Addr = back(0);
-const FAR_NET: Ipv4Addr = far(0);
-const GATEWAY_FAR: Ipv4Addr = far(254);
-const PREFIX: u8 = 24;
-
-const fn front(host: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 77, 1, host)
-}
-
-const fn back(host: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 77, 2, host)
-}
-
-const fn far(host: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 77, 3, host)
-}
-
-/// What to build.
-#[derive(Clone, Debug)]
-pub struct TopologyBuilder {
-    prefix: Option<String>,
-    backends: u8,
-    far_backend: bool,
-    one_armed: bool,
-    bridged: bool,
-    forward: Forward,
-}
+use self::{
+    addresses::{BACK_NET, FAR_NET, FRONT_NET, GATEWAY_FAR, VIP_NET, back, far, link_local},
+    backend::Plug,
+};
+pub use self::{
+    addresses::{
+        CLIENT, CLIENT6, GATEWAY, LB_BACK, LB_FRONT, ROUTER_BACK, ROUTER_FRONT, VIP, VIP6,
+    },
+    backend::{Backend, Death},
+    builder::TopologyBuilder,
+};
+use crate::{
+    decap::Decap,
+    host::Host,
+    mode::{Family, Forward},
+    netlink::Route,
+};
 
 /// The hosts, with a server on each backend. Dropping it removes everything.
 #[derive(Debug)]
@@ -81,118 +58,22 @@ pub struct Topology {
     pub forward: Forward,
     one_armed: bool,
     bridged: bool,
+    mtu: u32,
+    tags: usize,
+    tunnel_sources: Vec<String>,
 }
 
-/// A backend: a host, its server on port 80, and its plug in the switch.
-#[derive(Debug)]
-pub struct Backend {
-    /// `b1`, ...: what its server answers.
-    pub name: String,
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// Its server.
-    pub server: Server,
-    /// Interface `eth0`.
-    pub host: Host,
-    switch: Host,
-    port: String,
-}
-
-/// Ways for a backend to die.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Death {
-    /// The process is killed: connections are refused.
-    Killed,
-    /// The process is stopped: connections are accepted and nothing is answered.
-    Stopped,
-    /// The link is down: nothing comes back.
-    Unplugged,
-}
-
-impl TopologyBuilder {
-    /// How many backends there are on the back network; 3 unless said otherwise.
-    pub fn backends(mut self, backends: u8) -> Self {
-        self.backends = backends;
-        self
-    }
-
-    /// One more backend, on the far network 10.77.3.0/24 behind a gateway.
-    pub fn far_backend(mut self) -> Self {
-        self.far_backend = true;
-        self
-    }
-
-    /// A load balancer with one interface, `back`.
-    pub fn one_armed(mut self) -> Self {
-        self.one_armed = true;
-        self
-    }
-
-    /// A load balancer whose interfaces are bridges, each with one port, `front-port` and so on.
-    pub fn bridged(mut self) -> Self {
-        self.bridged = true;
-        self
-    }
-
-    /// Backends that answer as `forward` has it; as `dnat` unless said otherwise.
-    pub fn forward(mut self, forward: Forward) -> Self {
-        self.forward = forward;
-        self
-    }
-
-    /// Host names `prefix-client` and so on, instead of unique ones.
-    pub fn prefix(mut self, prefix: &str) -> Self {
-        self.prefix = Some(prefix.to_owned());
-        self
-    }
-
-    /// Builds it; the backends listen when this returns.
-    pub fn build(&self) -> Result<Topology> {
-        let prefix = self.prefix.clone().unwrap_or_else(sweep::unique_name);
-        let host = |name: &str| Host::new(&format!("{prefix}-{name}"));
-
-        let router = host("router")?;
-        for (bridge, address) in [("front", ROUTER_FRONT), ("back", ROUTER_BACK)] {
-            router.bridge(bridge)?;
-            address_both(&router, bridge, address)?;
-        }
-        router.forward()?;
-
-        let mut topology = Topology {
-            backends: Vec::new(),
-            client: host("client")?,
-            lb: host("lb")?,
-            router,
-            gateway: None,
-            forward: self.forward,
-            one_armed: self.one_armed,
-            bridged: self.bridged,
-        };
-        topology
-            .connect_client_and_lb()
-            .context("connecting client and load balancer")?;
-        for n in 1..=self.backends {
-            topology.add_backend(&host(&format!("b{n}"))?, n)?;
-        }
-        if self.far_backend {
-            let n = self.backends + 1;
-            topology.add_far_backend(&host("gateway")?, &host(&format!("b{n}"))?, n)?;
-        }
-        Ok(topology)
-    }
-}
+/// Bytes that the longest tunnel adds to a packet: IPv6 and UDP.
+const TUNNEL: u32 = 40 + 8;
+/// The length of a VLAN tag.
+const TAG: u32 = 4;
+/// The length of a TCP header without options.
+const TCP: u32 = 20;
 
 impl Topology {
     /// Three backends, two interfaces, unique names, unless said otherwise.
     pub fn builder() -> TopologyBuilder {
-        TopologyBuilder {
-            prefix: None,
-            backends: 3,
-            far_backend: false,
-            one_armed: false,
-            bridged: false,
-            forward: Forward::default(),
-        }
+        TopologyBuilder::default()
     }
 
     /// The load balancer's interfaces that packets come from and go to.
@@ -216,12 +97,48 @@ impl Topology {
             .find(|backend| backend.name == name)
     }
 
+    /// Where packets in tunnels may come from, addresses and prefixes.
+    pub fn tunnel_sources(&self) -> &[String] {
+        &self.tunnel_sources
+    }
+
     /// HTTP requests that all backends answered.
     pub fn requests(&self) -> u64 {
         self.backends
             .iter()
             .map(|backend| backend.server.requests())
             .sum()
+    }
+
+    /// Sets the MTU of one link, at both of its ends: the router's `port`, and what is plugged in there.
+    pub fn set_link_mtu(&self, port: &str, mtu: u32) -> Result<()> {
+        let (host, interface) = match port {
+            "client" => (&self.client, "eth0".to_owned()),
+            "lb-front" | "lb-back" => (&self.lb, self.lb_device(&port["lb-".len()..])),
+            _ => {
+                let backend = self.backend(port);
+                let backend = backend.with_context(|| format!("the router has no port {port}"))?;
+                (&backend.host, "eth0".to_owned())
+            }
+        };
+        set_mtu([(host, &interface), (&self.router, port)], mtu)
+    }
+
+    /// Gives the load balancer its interface `front` or `back`: at first, or again after it was
+    /// removed.
+    pub fn plug_lb(&self, name: &str) -> Result<()> {
+        let Self { lb, router, .. } = self;
+        let address = if name == "back" { LB_BACK } else { LB_FRONT };
+        let port = format!("lb-{name}");
+        let device = self.lb_device(name);
+        lb.join(&device, router, &port)?;
+        set_mtu([(lb, &device), (router, &port)], self.mtu)?;
+        router.enslave(&port, name)?;
+        if self.bridged {
+            lb.bridge(name)?;
+            lb.enslave(&device, name)?;
+        }
+        address_both(lb, name, address)
     }
 
     fn connect_client_and_lb(&self) -> Result<()> {
@@ -232,34 +149,91 @@ impl Topology {
             one_armed,
             ..
         } = self;
-        plug(client, "eth0", CLIENT, router, "client", "front")?;
+        self.plug(client, "eth0", CLIENT, "client", "front")?;
         self.plug_lb("back")?;
         lb.forward()?;
         if *one_armed {
-            lb.route(FRONT_NET, PREFIX, ROUTER_BACK)?;
-            router.route(VIP_NET, PREFIX, LB_BACK)?;
+            route_both(lb, FRONT_NET, ROUTER_BACK)?;
+            route_both(router, VIP_NET, LB_BACK)?;
         } else {
             self.plug_lb("front")?;
         }
-        client.route(VIP_NET, PREFIX, self.way_in())?;
-        client.route(BACK_NET, PREFIX, self.way_in())
+        route_both(client, VIP_NET, self.way_in())?;
+        route_both(client, BACK_NET, self.way_in())
     }
 
-    /// Gives the load balancer its interface `front` or `back`: at first, or again after it was
-    /// removed.
-    pub fn plug_lb(&self, name: &str) -> Result<()> {
-        let Self { lb, router, .. } = self;
-        let address = if name == "back" { LB_BACK } else { LB_FRONT };
-        let port = format!("lb-{name}");
-        if !self.bridged {
-            return plug(lb, name, address, router, &port, name);
+    fn add_backend(&mut self, host: &Host, n: u8) -> Result<()> {
+        let (name, address) = (format!("b{n}"), back(10 + n));
+        self.plug(host, "eth0", address, &name, "back")?;
+        let plug = Plug {
+            switch: self.router.clone(),
+            port: name,
+        };
+        self.start_backend(host, address, self.way_back(), plug)
+    }
+
+    fn add_far_backend(&mut self, gateway: &Host, host: &Host, n: u8) -> Result<()> {
+        let address = far(10 + n);
+        self.plug(gateway, "back", GATEWAY, "gateway", "back")?;
+        gateway.forward()?;
+        default_both(gateway, self.way_back(), None)?;
+        gateway.join("far", host, "eth0")?;
+        set_mtu([(gateway, "far"), (host, "eth0")], self.mtu)?;
+        address_both(gateway, "far", GATEWAY_FAR)?;
+        address_both(host, "eth0", address)?;
+        route_both(&self.lb, FAR_NET, GATEWAY)?;
+        route_both(&self.client, FAR_NET, self.way_in())?;
+        self.gateway = Some(gateway.clone());
+        let plug = Plug {
+            switch: gateway.clone(),
+            port: "far".to_owned(),
+        };
+        self.start_backend(host, address, GATEWAY_FAR, plug)
+    }
+
+    fn start_backend(
+        &mut self,
+        host: &Host,
+        address: Ipv4Addr,
+        way_back: Ipv4Addr,
+        plug: Plug,
+    ) -> Result<()> {
+        let forward = self.forward;
+        // Clients fill whole packets as they are told, and the tunnel needs its part.
+        let around = TUNNEL + TAG * u32::try_from(self.tags)?;
+        let packet = forward.is_tunnel().then(|| self.mtu - around);
+        default_both(host, way_back, packet)?;
+        if forward.answers_directly() {
+            for family in Family::known() {
+                host.own_silently(family.vip().ip())?;
+            }
         }
-        let inner = format!("{name}-port");
-        lb.join(&inner, router, &port)?;
-        router.enslave(&port, name)?;
-        lb.bridge(name)?;
-        lb.enslave(&inner, name)?;
-        address_both(lb, name, address)
+        let name = format!("b{}", self.backends.len() + 1);
+        let mut backend = Backend::start(&name, address, host, plug, forward.answers_directly())?;
+        if forward.is_tunnel() {
+            backend.decap = Some(Decap::start(host, "eth0", &self.tunnel_sources)?);
+        }
+        self.backends.push(backend);
+        Ok(())
+    }
+
+    /// Plugs `host` into a bridge of the router.
+    fn plug(
+        &self,
+        host: &Host,
+        interface: &str,
+        address: Ipv4Addr,
+        port: &str,
+        bridge: &str,
+    ) -> Result<()> {
+        plug(host, interface, address, &self.router, port, bridge)?;
+        set_mtu([(host, interface), (&self.router, port)], self.mtu)
+    }
+
+    /// The load balancer's device with a cable in it.
+    fn lb_device(&self, name: &str) -> String {
+        let port = if self.bridged { "-port" } else { "" };
+        format!("{name}{port}")
     }
 
     /// The client's first hop towards the load balancer.
@@ -271,84 +245,13 @@ impl Topology {
         }
     }
 
-    fn add_backend(&mut self, host: &Host, n: u8) -> Result<()> {
-        let (name, address) = (format!("b{n}"), back(10 + n));
-        plug(host, "eth0", address, &self.router, &name, "back")?;
-        let mut listen = vec![SocketAddr::from((address, VIP.port()))];
-        match self.forward {
-            Forward::Dnat => host.route(ANYWHERE, 0, LB_BACK)?,
-            Forward::Dsr => {
-                host.own_silently(*VIP.ip())?;
-                host.route(ANYWHERE, 0, ROUTER_BACK)?;
-                listen.push(VIP.into());
-            }
+    /// The first hop of answers on the back network.
+    fn way_back(&self) -> Ipv4Addr {
+        if self.forward.answers_directly() {
+            ROUTER_BACK
+        } else {
+            LB_BACK
         }
-        let switch = self.router.clone();
-        self.backends
-            .push(Backend::start(&name, &listen, host, switch, &name)?);
-        Ok(())
-    }
-
-    fn add_far_backend(&mut self, gateway: &Host, host: &Host, n: u8) -> Result<()> {
-        let (name, address) = (format!("b{n}"), far(10 + n));
-        plug(gateway, "back", GATEWAY, &self.router, "gateway", "back")?;
-        gateway.forward()?;
-        gateway.route(ANYWHERE, 0, LB_BACK)?;
-        gateway.join("far", host, "eth0")?;
-        address_both(gateway, "far", GATEWAY_FAR)?;
-        address_both(host, "eth0", address)?;
-        host.route(ANYWHERE, 0, GATEWAY_FAR)?;
-        self.lb.route(FAR_NET, PREFIX, GATEWAY)?;
-        self.client.route(FAR_NET, PREFIX, self.way_in())?;
-        self.gateway = Some(gateway.clone());
-        let listen = [SocketAddr::from((address, VIP.port()))];
-        self.backends.push(Backend::start(
-            &name,
-            &listen,
-            host,
-            gateway.clone(),
-            "far",
-        )?);
-        Ok(())
-    }
-}
-
-impl Backend {
-    /// Lets it die.
-    pub fn die(&mut self, death: Death) -> Result<()> {
-        match death {
-            Death::Killed => self.server.kill(),
-            Death::Stopped => self.server.stop(),
-            Death::Unplugged => self.switch.set_up(&self.port, false)?,
-        }
-        Ok(())
-    }
-
-    /// Brings it back, however it died.
-    pub fn revive(&mut self) -> Result<()> {
-        self.switch.set_up(&self.port, true)?;
-        self.server.revive()
-    }
-
-    /// Its own address is the first of `listen`.
-    fn start(
-        name: &str,
-        listen: &[SocketAddr],
-        host: &Host,
-        switch: Host,
-        port: &str,
-    ) -> Result<Self> {
-        let (name, port) = (name.to_owned(), port.to_owned());
-        let server = Server::start(host, &name, listen)?;
-        let address = *listen.first().context("a backend needs an address")?;
-        Ok(Self {
-            name,
-            address,
-            server,
-            host: host.clone(),
-            switch,
-            port,
-        })
     }
 }
 
@@ -366,29 +269,38 @@ pub fn plug(
     address_both(host, interface, address)
 }
 
-/// 10.77.N.X and fd77:N::X, with X written alike.
+/// A link has two ends, and each drops what is longer than its own MTU.
+fn set_mtu(ends: [(&Host, &str); 2], mtu: u32) -> Result<()> {
+    ends.into_iter()
+        .try_for_each(|(host, interface)| host.set_mtu(interface, mtu))
+}
+
+/// With a link-local address, in whose name a host that forwards asks for neighbours.
 fn address_both(host: &Host, interface: &str, address: Ipv4Addr) -> Result<()> {
-    host.address(interface, address, PREFIX)?;
-    match ipv6_beside(address) {
-        Some(v6) if std::path::Path::new("/proc/sys/net/ipv6").exists() => {
-            host.address(interface, IpAddr::V6(v6), 64)
+    for family in Family::known() {
+        host.address(interface, family.at(address.into()), family.network())?;
+        if family == Family::Ipv6 {
+            host.address(interface, link_local(address), family.network())?;
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
-fn ipv6_beside(address: Ipv4Addr) -> Option<Ipv6Addr> {
-    let [_, _, network, host] = address.octets();
-    format!("fd77:{network}::{host}").parse().ok()
+fn route_both(host: &Host, network: Ipv4Addr, gateway: Ipv4Addr) -> Result<()> {
+    Family::known().try_for_each(|family| {
+        let [network, gateway] = [network, gateway].map(|one| family.at(one.into()));
+        host.route(network, family.network(), gateway)
+    })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_ipv6_address_reads_like_the_ipv4_one() {
-        assert_eq!(ipv6_beside(CLIENT), "fd77:1::10".parse().ok());
-        assert_eq!(ipv6_beside(ROUTER_BACK), "fd77:2::254".parse().ok());
-    }
+/// A default route; whoever opens a TCP connection from there is told to send packets of at most
+/// `packet` bytes.
+fn default_both(host: &Host, gateway: Ipv4Addr, packet: Option<u32>) -> Result<()> {
+    Family::known().try_for_each(|family| {
+        let mut route = Route::new(family.anywhere(), 0, family.at(IpAddr::from(gateway)));
+        if let Some(packet) = packet {
+            route = route.advertising(packet - family.header() - TCP);
+        }
+        host.add_route(route)
+    })
 }

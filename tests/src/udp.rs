@@ -2,16 +2,12 @@
 //!
 //! An answer is the server's name, a newline, and the question.
 
-use std::{
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use tokio::{net::UdpSocket, time::timeout};
 
-use crate::counts::Counts;
+use crate::{counts::Counts, mode::Family};
 
 const QUESTION: &[u8] = b"who serves?\n";
 /// Longer than any question that is asked here.
@@ -48,10 +44,7 @@ pub async fn serve(socket: UdpSocket, name: &str, counts: Arc<Counts>) {
 
 /// Asks `target` from `source_port` (0: any that is free), once, and waits until `deadline`.
 pub async fn ask(target: SocketAddr, source_port: u16, deadline: Duration) -> Result<Answer> {
-    let any = match target {
-        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, source_port)),
-        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, source_port)),
-    };
+    let any = SocketAddr::new(Family::of(target.ip()).anywhere(), source_port);
     // Not connected: an answer from another address arrives here too, and can be told.
     let socket = UdpSocket::bind(any)
         .await

@@ -97,6 +97,7 @@ fn a_macvlan_is_attached_to_in_generic_mode() -> Result<()> {
         config.interfaces.push(Interface {
             name: "above".to_owned(),
             xdp: "auto",
+            vlan: false,
         });
     })?;
     let output = site.daemon.reload()?;

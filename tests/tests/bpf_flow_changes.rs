@@ -3,7 +3,10 @@
 
 use anyhow::{Context as _, Result};
 use lb_common::{
-    abi::{backend::BackendState, flow::FlowEntry, settings::feature, slot::Slot},
+    abi::{
+        backend::BackendState, flow::FlowEntry, service::ServiceRecord, settings::feature,
+        slot::Slot,
+    },
     hash::{FlowHash, HashKey},
 };
 use testbed::packets::{
@@ -51,7 +54,11 @@ fn resized(name: &'static str, old: Slot, packet: Kind, to: u16, after: Option<E
 }
 
 fn hash(key: HashKey, row: &Row) -> FlowHash {
-    row.key().hash(key)
+    let record = ServiceRecord {
+        hash_key: key,
+        ..ServiceRecord::default()
+    };
+    row.key().hash(record.hashing())
 }
 
 #[test]

@@ -1,10 +1,7 @@
 //! What the flow tables bear: spent budgets, a full table, a dry run; and how the daemon reads and cleans
 //! them while the program works on them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, ensure};
 use lb_common::{
@@ -12,27 +9,24 @@ use lb_common::{
         counters::{Counter, DropReason},
         flow::{FlowEntry, FlowKeyV4},
         service::ServiceId,
-        settings::{Settings, feature},
+        settings::Settings,
         slot::Slot,
     },
     endian::{Be16, Be32},
     wire::tcp::Flags,
 };
 use lb_userspace::{
-    dataplane::{Dataplane, DryRun, Options, Table},
-    model::Limits,
+    dataplane::{Dataplane, DryRun, IpVersion, Table, Walked},
+    plan::FlowKey,
 };
 use nix::{
     sched::{CpuSet, sched_setaffinity},
     unistd::Pid,
 };
-use testbed::{
-    packets::{
-        ALIVE, Bed, Counts, DEAD, DRAINING, Entry,
-        Kind::{Ack, Datagram, Syn},
-        Motion, Outcome, ROW, Row, Segment, Side, WEB, backend_mac,
-    },
-    sweep,
+use testbed::packets::{
+    ALIVE, Bed, Counts, DEAD, DRAINING, Entry,
+    Kind::{Ack, Datagram, Syn},
+    Motion, Outcome, ROW, Row, Segment, Side, WEB, backend_mac,
 };
 
 const ESTABLISHED: u8 = FlowEntry::ESTABLISHED;
@@ -47,12 +41,19 @@ const DROP: u32 = 1;
 const CAPACITY: u32 = 1 << 12;
 
 /// A flow that nobody's packets belong to.
-fn stranger(number: u32) -> FlowKeyV4 {
-    FlowKeyV4 {
+fn stranger(number: u32) -> FlowKey {
+    FlowKey::V4(FlowKeyV4 {
         source: Be32::new(0x0a00_0000 + number),
         source_port: Be16::new(1),
         protocol: 6,
         ..FlowKeyV4::default()
+    })
+}
+
+const fn ipv4(table: Table) -> Walked {
+    Walked {
+        table,
+        version: IpVersion::V4,
     }
 }
 
@@ -232,7 +233,7 @@ fn what_finds_the_table_full_goes_to_the_owner() -> Result<()> {
 /// All that a packet could have changed.
 #[derive(Debug, PartialEq)]
 struct Everything {
-    flows: [BTreeMap<FlowKeyV4, FlowEntry>; 2],
+    flows: [BTreeMap<FlowKey, FlowEntry>; 2],
     counters: BTreeMap<Counter, u64>,
     backends: BTreeMap<String, lb_common::abi::counters::BackendCounters>,
     service: lb_common::abi::flow::FlowCounters,
@@ -357,7 +358,7 @@ fn a_pass_sees_every_entry_once_and_in_pieces() -> Result<()> {
     for most in [0, 1, 64, 5000] {
         let (mut seen, mut from, mut calls) = (Vec::new(), None, 0);
         loop {
-            let batch = dataplane.flows(Table::Transition, from, most)?;
+            let batch = dataplane.flows(Walked::FIRST, from, most)?;
             calls += 1;
             assert!(batch.entries.len() <= most.max(16) as usize, "{most}");
             seen.extend(batch.entries.into_iter().map(|(key, _)| key));
@@ -390,71 +391,7 @@ fn an_entry_is_taken_once_and_put_back_only_where_there_is_none() -> Result<()> 
         assert_eq!(dataplane.take_flow(table, &other)?, None);
         assert_eq!(dataplane.take_flow(table, &key)?, Some(old));
         assert_eq!(dataplane.take_flow(table, &key)?, None);
-        assert_eq!(dataplane.flows(table, None, 16)?.entries, []);
+        assert_eq!(dataplane.flows(ipv4(table), None, 16)?.entries, []);
     }
     Ok(())
-}
-
-#[test]
-fn the_table_of_always_tracked_services_is_large_only_where_there_are_some() -> Result<()> {
-    if !sweep::ready() {
-        return Ok(());
-    }
-    let limits = Limits {
-        services: 16,
-        backends: 64,
-        slots: 1 << 10,
-        flows_ipv4: CAPACITY,
-    };
-    let name = sweep::unique_name();
-    let open = |features| -> Result<Dataplane> {
-        let settings = Settings {
-            features,
-            ..Settings::default()
-        };
-        let options = Options {
-            bpffs: Path::new("/sys/fs/bpf"),
-            instance: &name,
-            limits,
-            settings,
-        };
-        Ok(Dataplane::open(options)?.0)
-    };
-    /// How many of a hundred entries stay.
-    fn room(dataplane: &Dataplane) -> Result<usize> {
-        for number in 0..100 {
-            dataplane.put_flow_back(Table::Always, &stranger(number), FlowEntry(1))?;
-        }
-        Ok(dataplane
-            .flows(Table::Always, None, CAPACITY)?
-            .entries
-            .len())
-    }
-    let (off, on) = (feature::TRANSITION, feature::TRANSITION | feature::ALWAYS);
-
-    let mut dataplane = open(off)?;
-    let small = room(&dataplane)?;
-    assert!(small < 10, "{small}");
-    let with = |features| Settings {
-        features,
-        ..Settings::default()
-    };
-    dataplane.reload(with(on))?;
-    assert_eq!(room(&dataplane)?, 100, "switched on by a reload");
-    dataplane.reload(with(off))?;
-    assert_eq!(room(&dataplane)?, 100, "kept while it may hold flows");
-    drop(dataplane);
-    let dataplane = open(on)?;
-    assert!(dataplane.adopted());
-    assert_eq!(room(&dataplane)?, 100, "adopted");
-    drop(dataplane);
-    let dataplane = open(off)?;
-    assert!(dataplane.adopted());
-    dataplane.remove()?;
-
-    drop(open(off)?);
-    let dataplane = open(on)?;
-    assert!(dataplane.adopted());
-    assert_eq!(room(&dataplane)?, 100, "switched on by another daemon");
-    Ok(dataplane.remove()?)
 }

@@ -29,12 +29,6 @@ fn start() -> Result<Option<Site>> {
     Site::build(&network(), Config::add_udp)
 }
 
-/// TCP and UDP, in the order seen.
-fn flows(capture: Capture) -> Result<Vec<Flow>> {
-    let frames = capture.finish()?;
-    Ok(frames.iter().filter_map(|frame| frame.flow()).collect())
-}
-
 /// The counters once nothing moves them any more: two equal looks in a row.
 fn at_rest(site: &Site) -> Result<Status> {
     let mut last = None;
@@ -71,19 +65,25 @@ fn answers_come_through_the_router_and_none_reaches_the_load_balancer() -> Resul
     ask(&site, 30)?;
     at_rest(&site)?;
 
-    let is_request = |flow: &&Flow| *flow.source.ip() == CLIENT && flow.destination == VIP;
+    let is_request = |flow: &&Flow| flow.source.ip() == CLIENT && flow.destination == VIP.into();
     for (link, capture) in [("front", front), ("back", back)] {
-        let seen = flows(capture)?;
+        let seen = capture.flows()?;
         let requests = seen.iter().filter(is_request).count();
         assert!(requests >= 90 * 4 + 30, "{link} saw {requests} requests");
-        let answers: Vec<_> = seen.iter().filter(|flow| flow.source == VIP).collect();
+        let answers: Vec<_> = seen
+            .iter()
+            .filter(|flow| flow.source == VIP.into())
+            .collect();
         assert!(answers.is_empty(), "{link} saw {answers:#?}");
-        let to_client = seen.iter().filter(|flow| *flow.destination.ip() == CLIENT);
+        let to_client = seen.iter().filter(|flow| flow.destination.ip() == CLIENT);
         assert_eq!(to_client.count(), 0, "{link}: {seen:#?}");
     }
     let mac = router.link("front")?.mac;
-    let seen = flows(client)?;
-    let answers: Vec<_> = seen.iter().filter(|flow| flow.source == VIP).collect();
+    let seen = client.flows()?;
+    let answers: Vec<_> = seen
+        .iter()
+        .filter(|flow| flow.source == VIP.into())
+        .collect();
     assert!(answers.len() >= 90 * 3 + 30, "{} answers", answers.len());
     // Sent with 64, and one hop away.
     assert!(
@@ -112,15 +112,15 @@ fn the_packets_counted_are_those_from_client_to_backend() -> Result<()> {
     assert_eq!(status.web().new_flows, 60, "{:#?}", status.web());
     assert_eq!(status.service("udp").packets, 30);
     for (name, capture) in captures {
-        let seen = flows(capture)?;
+        let seen = capture.flows()?;
         let arrived: Vec<_> = seen
             .iter()
-            .filter(|flow| *flow.source.ip() == CLIENT)
+            .filter(|flow| flow.source.ip() == CLIENT)
             .collect();
         assert!(
             arrived
                 .iter()
-                .all(|flow| flow.destination == VIP && flow.ttl == 63),
+                .all(|flow| flow.destination == VIP.into() && flow.ttl == 63),
             "{name}: {arrived:#?}"
         );
         let both = status.services.iter().flat_map(|service| &service.backends);
@@ -195,10 +195,8 @@ fn health_is_asked_at_the_backends_own_address() -> Result<()> {
     testbed::poll::until_true("two health checks", SOON, || {
         backend.server.connections() >= before + 2
     })?;
-    let checks = flows(capture)?;
-    let SocketAddr::V4(own) = backend.address else {
-        anyhow::bail!("{} is not IPv4", backend.address);
-    };
+    let checks = capture.flows()?;
+    let own = backend.address;
     let (asked, answered): (Vec<Flow>, Vec<Flow>) =
         checks.iter().partition(|flow| flow.destination == own);
     assert!(!asked.is_empty(), "nothing was asked: {checks:#?}");

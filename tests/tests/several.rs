@@ -102,8 +102,8 @@ fn flows() -> impl Iterator<Item = Segment> {
     let client = |port| SocketAddrV4::new(CLIENT, port);
     let base = Segment::new("0.0.0.0:0", "0.0.0.0:0", Flags::SYN);
     (10_000..30_000).map(move |port| Segment {
-        source: client(port),
-        destination: VIP,
+        source: client(port).into(),
+        destination: VIP.into(),
         flags: (port % 2 == 0).then_some(Flags::SYN),
         ..base.clone()
     })

@@ -178,7 +178,10 @@ fn a_capture_shows_the_segments_of_a_connection() -> Result<()> {
         .filter(|segment| segment.syn && !segment.ack)
         .collect();
     assert_eq!(syns.len(), 1, "{segments:?}");
-    assert_eq!((syns[0].source, syns[0].destination_port), (CLIENT, 7));
+    assert_eq!(
+        (syns[0].source, syns[0].destination_port),
+        (CLIENT.into(), 7)
+    );
     assert!(
         segments
             .iter()

@@ -163,7 +163,7 @@ fn a_datagram_without_checksum_arrives_and_keeps_none() -> Result<()> {
     let frames = capture.finish()?;
     let frame = frames
         .iter()
-        .find(|frame| frame.flow().is_some_and(|flow| *flow.source.ip() == CLIENT));
+        .find(|frame| frame.flow().is_some_and(|flow| flow.source.ip() == CLIENT));
     let frame = frame.context("the datagram did not arrive")?;
     // Ethernet, IPv4 without options, ports, length.
     assert_eq!(frame.0[14 + 20 + 6..14 + 20 + 8], [0, 0], "{frame:?}");

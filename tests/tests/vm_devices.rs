@@ -17,6 +17,7 @@ fn refusal(name: &str, make: impl FnOnce() -> Result<()> + Send) -> Result<Optio
         config.interfaces.push(Interface {
             name: name.to_owned(),
             xdp: "auto",
+            vlan: false,
         });
     };
     let Some((topology, config)) = Site::prepare(&network, attach)? else {

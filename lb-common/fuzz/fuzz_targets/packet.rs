@@ -2,7 +2,10 @@
 
 #![no_main]
 
-use lb_common::wire::{Accept, Cursor, ipv4::Ipv4, parse};
+use lb_common::{
+    family::{Family, V4, V6},
+    wire::{Accept, Cursor, Ip, Link, Packet, Unparsed, parse},
+};
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../properties/packet.rs"]

@@ -2,19 +2,17 @@
 
 use super::service::ServiceId;
 use crate::{
-    endian::{Be16, Be32},
+    endian::{Be16, Be128},
     hash::FlowHash,
 };
 
-/// Bytes of a ready-made outer header: IPv6, UDP and GUE with room to spare.
-pub const OUTER_HEADER_MAX: usize = 64;
-
-/// A value of `BACKENDS`, two cache lines; the second is read only by tunnels.
+/// A value of `BACKENDS`, one cache line.
 ///
-/// **Invariant:** all but `next_hop` and `state` is immutable while a slot or a flow entry names the
-/// backend; those two are each one aligned word, written atomically.
+/// **Invariant:** all but `next_hop`, `state`, `mtu` and `source` is immutable while a slot or a flow
+/// entry names the backend; those are aligned words, written atomically. (An IPv6 `source` is two: a
+/// packet that meets one of them leaves with half an old address, once.)
 #[repr(C, align(64))]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backend {
     /// [`NextHop`].
     pub next_hop: u64,
@@ -24,35 +22,29 @@ pub struct Backend {
     pub generation: u16,
     /// 0: the packet's destination port is kept.
     pub port: Be16,
-    /// IPv4 in the first word, the others zero; or IPv6.
-    pub address: [Be32; 4],
+    /// Where packets go; how it is held, `family` says.
+    pub address: Be128,
+    /// Source of a tunnel's outer header, held as `address`; zero: no tunnel, or not known.
+    pub source: Be128,
     /// The service that it belongs to.
     pub service: ServiceId,
-    /// Bytes used of `outer`.
-    pub outer_length: u8,
+    /// What `address` is: one of [`family`]; 0 in an entry that was never used.
+    pub family: u8,
     /// Zero.
     pub reserved_a: [u8; 3],
-    /// Zero.
-    pub reserved_b: [u32; 6],
-    /// The outer header, ready-made but for length, entropy, checksum, DSCP and ECN.
-    pub outer: [u8; OUTER_HEADER_MAX],
+    /// Bytes that an IP packet, its outer header included, may have on the way to a tunnel's end; 0: no
+    /// tunnel, or not known, and nothing fits.
+    pub mtu: u32,
+    /// The entry's own index over all services.
+    pub index: u32,
 }
 
-impl Default for Backend {
-    fn default() -> Self {
-        Self {
-            next_hop: 0,
-            state: 0,
-            generation: 0,
-            port: Be16::default(),
-            address: [Be32::default(); 4],
-            service: ServiceId(0),
-            outer_length: 0,
-            reserved_a: [0; 3],
-            reserved_b: [0; 6],
-            outer: [0; OUTER_HEADER_MAX],
-        }
-    }
+/// Families of addresses: [`Backend::family`].
+pub mod family {
+    /// IPv4: in the first word, the others zero.
+    pub const IPV4: u8 = 4;
+    /// IPv6.
+    pub const IPV6: u8 = 6;
 }
 
 /// Where a backend's frames go, in one word: the destination MAC (48 bits, in memory order from the
@@ -153,10 +145,11 @@ impl BackendState {
     }
 }
 
-const _: () = assert!(size_of::<Backend>() == 128);
+const _: () = assert!(size_of::<Backend>() == 64);
 const _: () = assert!(core::mem::offset_of!(Backend, next_hop) == 0);
 const _: () = assert!(core::mem::offset_of!(Backend, state) == 8);
-const _: () = assert!(core::mem::offset_of!(Backend, outer) == 64);
+const _: () = assert!(core::mem::offset_of!(Backend, source) == 32);
+const _: () = assert!(core::mem::offset_of!(Backend, mtu) == 56);
 
 #[cfg(test)]
 mod tests {

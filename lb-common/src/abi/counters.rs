@@ -35,11 +35,15 @@ pub enum DropReason {
     TooBig = 6,
     /// A source that no client can have: loopback, multicast, reserved, or the VIP itself.
     MartianSource = 7,
+    /// With its outer header larger than the MTU of the way to the backend.
+    TunnelTooBig = 8,
+    /// The driver leaves no room before the frame for an outer header.
+    NoHeadroom = 9,
 }
 
 impl DropReason {
     /// Every reason, in order of its number.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::NoBackend,
         Self::Malformed,
         Self::TtlExpired,
@@ -48,6 +52,8 @@ impl DropReason {
         Self::NoEgress,
         Self::TooBig,
         Self::MartianSource,
+        Self::TunnelTooBig,
+        Self::NoHeadroom,
     ];
 
     /// The reason's name in listings and metrics.
@@ -61,6 +67,8 @@ impl DropReason {
             Self::NoEgress => "no_egress",
             Self::TooBig => "too_big",
             Self::MartianSource => "martian_source",
+            Self::TunnelTooBig => "tunnel_too_big",
+            Self::NoHeadroom => "no_headroom",
         }
     }
 }
@@ -101,10 +109,10 @@ impl Counter {
     }
 
     /// What a program that only answers what would become of a packet returns: the action for the
-    /// driver, and the counter that the packet would have been counted by.
+    /// driver, and the index of the counter that the packet would have been counted by.
     #[inline(always)]
-    pub const fn dry_run(self, action: u32) -> u32 {
-        action | self.0 << 16
+    pub const fn dry_run(index: u32, action: u32) -> u32 {
+        action | index << 16
     }
 
     /// The action and the counter out of [`Self::dry_run`]'s answer.

@@ -4,10 +4,7 @@
 //! division for every packet that looks.
 
 use super::slot::LocalBackend;
-use crate::{
-    endian::{Be16, Be32},
-    hash::{FlowHash, HashKey},
-};
+use crate::endian::{Be16, Be32, Be128};
 
 /// An IPv4 flow as the client sends it.
 #[repr(C)]
@@ -47,26 +44,6 @@ impl FlowKeyV4 {
         // SAFETY: both are 16 bytes, and every bit pattern is a key.
         unsafe { core::mem::transmute::<[u64; 2], Self>(words) }
     }
-
-    /// The flow's hash, which its slot follows from.
-    pub const fn hash(&self, key: HashKey) -> FlowHash {
-        let Self {
-            source,
-            destination,
-            source_port,
-            destination_port,
-            protocol,
-            reserved: _,
-        } = *self;
-        FlowHash::ipv4(
-            key,
-            source,
-            destination,
-            source_port,
-            destination_port,
-            protocol,
-        )
-    }
 }
 
 /// An IPv6 flow as the client sends it.
@@ -74,9 +51,9 @@ impl FlowKeyV4 {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowKeyV6 {
     /// Client address.
-    pub source: [Be32; 4],
+    pub source: Be128,
     /// VIP.
-    pub destination: [Be32; 4],
+    pub destination: Be128,
     /// Client port.
     pub source_port: Be16,
     /// VIP port.
@@ -85,6 +62,25 @@ pub struct FlowKeyV6 {
     pub protocol: u8,
     /// Zero.
     pub reserved: [u8; 3],
+}
+
+impl FlowKeyV6 {
+    /// A key, put together from whole words, as [`FlowKeyV4::new`].
+    #[inline(always)]
+    pub const fn new(
+        source: Be128,
+        destination: Be128,
+        source_port: Be16,
+        destination_port: Be16,
+        protocol: u8,
+    ) -> Self {
+        let ((a, b), (c, d)) = (source.raw(), destination.raw());
+        let rest = source_port.raw() as u64
+            | (destination_port.raw() as u64) << 16
+            | (protocol as u64) << 32;
+        // SAFETY: both are 40 bytes, and every bit pattern is a key.
+        unsafe { core::mem::transmute::<[u64; 5], Self>([a, b, c, d, rest]) }
+    }
 }
 
 /// Nanoseconds of a tick, as a power of two.

@@ -8,6 +8,7 @@
 
 pub mod backend;
 pub mod counters;
+pub mod decap;
 pub mod flow;
 pub mod names;
 pub mod port;
@@ -20,7 +21,7 @@ pub mod trace;
 pub mod vip;
 
 /// The version of everything in this module.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// What the map named `abi` holds: enough to refuse maps that another version made.
 #[repr(C)]
@@ -49,6 +50,7 @@ mod pod {
         super::AbiStamp,
         super::backend::Backend,
         super::counters::BackendCounters,
+        super::decap::DecapSettings,
         super::flow::FlowCounters,
         super::flow::FlowEntry,
         super::flow::FlowKeyV4,
@@ -58,6 +60,7 @@ mod pod {
         super::port::IngressRow,
         super::port::Port,
         super::reply::ReplyV4,
+        super::reply::ReplyV6,
         super::service::ServiceId,
         super::service::ServiceRecord,
         super::settings::Settings,

@@ -5,6 +5,8 @@
 pub const ABI: &str = "ABI";
 /// [`VipKeyV4`](super::vip::VipKeyV4) to [`ServiceId`](super::service::ServiceId).
 pub const VIPS_IPV4: &str = "VIPS_IPV4";
+/// [`VipKeyV6`](super::vip::VipKeyV6) to [`ServiceId`](super::service::ServiceId).
+pub const VIPS_IPV6: &str = "VIPS_IPV6";
 /// Service id to the [`ServiceRef`](super::service::ServiceRef) that names the record in force.
 pub const SERVICES: &str = "SERVICES";
 /// Record index to [`ServiceRecord`](super::service::ServiceRecord).
@@ -19,6 +21,8 @@ pub const BACKEND_COUNTERS: &str = "BACKEND_COUNTERS";
 pub const COUNTERS: &str = "COUNTERS";
 /// [`VipKeyV4`](super::vip::VipKeyV4) of a backend to [`ReplyV4`](super::reply::ReplyV4).
 pub const REPLIES_IPV4: &str = "REPLIES_IPV4";
+/// [`VipKeyV6`](super::vip::VipKeyV6) of a backend to [`ReplyV6`](super::reply::ReplyV6).
+pub const REPLIES_IPV6: &str = "REPLIES_IPV6";
 /// Port index to [`Port`](super::port::Port).
 pub const PORTS: &str = "PORTS";
 /// Port index to network device.
@@ -31,6 +35,10 @@ pub const PUNTS: &str = "PUNTS";
 pub const FLOWS_IPV4: &str = "FLOWS_IPV4";
 /// The same for services that are always tracked; the least recently used entry gives way.
 pub const ALWAYS_FLOWS_IPV4: &str = "ALWAYS_FLOWS_IPV4";
+/// [`FlowKeyV6`](super::flow::FlowKeyV6) to [`FlowEntry`](super::flow::FlowEntry), of slots in motion.
+pub const FLOWS_IPV6: &str = "FLOWS_IPV6";
+/// The same for services that are always tracked; the least recently used entry gives way.
+pub const ALWAYS_FLOWS_IPV6: &str = "ALWAYS_FLOWS_IPV6";
 /// Service id to [`FlowCounters`](super::flow::FlowCounters), per CPU.
 pub const FLOW_COUNTERS: &str = "FLOW_COUNTERS";
 /// Entries made in the running tick ([`InsertBudget`](super::flow::InsertBudget)), per CPU; not pinned.
@@ -43,12 +51,17 @@ pub const BARRIER: &str = "BARRIER";
 pub const SETTINGS: &str = "SETTINGS";
 /// The XDP program.
 pub const PROGRAM: &str = "sluice";
+/// The same for interfaces whose frames may lie in several buffers.
+pub const FRAGS_PROGRAM: &str = "sluice_frags";
 /// The XDP program that also logs packets.
 pub const TRACED_PROGRAM: &str = "sluice_traced";
+/// The same for interfaces whose frames may lie in several buffers.
+pub const TRACED_FRAGS_PROGRAM: &str = "sluice_traced_frags";
 
 /// The maps that outlive the daemon: pinned as `maps/<NAME>`.
-pub const PINNED_MAPS: [&str; 15] = [
+pub const PINNED_MAPS: [&str; 19] = [
     VIPS_IPV4,
+    VIPS_IPV6,
     SERVICES,
     RECORDS,
     SLOTS,
@@ -56,11 +69,14 @@ pub const PINNED_MAPS: [&str; 15] = [
     BACKEND_COUNTERS,
     COUNTERS,
     REPLIES_IPV4,
+    REPLIES_IPV6,
     PORTS,
     DEVICES,
     INGRESS,
     PUNTS,
     FLOWS_IPV4,
     ALWAYS_FLOWS_IPV4,
+    FLOWS_IPV6,
+    ALWAYS_FLOWS_IPV6,
     FLOW_COUNTERS,
 ];

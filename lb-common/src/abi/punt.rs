@@ -3,8 +3,8 @@
 /// Bytes that a punted packet may have, from its IP header on.
 pub const PUNT_MAX: usize = 2040;
 
-/// An entry of the ring buffer `PUNTS`: an IPv4 packet, ready to send but for its next hop, as long
-/// as its total length says; what follows is whatever was there before.
+/// An entry of the ring buffer `PUNTS`: an IP packet, ready to send but for its next hop, as long
+/// as its header says; what follows is whatever was there before.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug)]
 pub struct Punt(pub [u8; PUNT_MAX]);

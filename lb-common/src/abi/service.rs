@@ -1,6 +1,9 @@
 //! Services: an id that never changes its meaning while reachable, and the record in force.
 
-use crate::{endian::Be16, hash::HashKey};
+use crate::{
+    endian::{Be16, Be32, Be128},
+    hash::HashKey,
+};
 
 /// Index into `SERVICES`.
 #[repr(transparent)]
@@ -61,7 +64,7 @@ pub mod tracking {
 pub mod hash {
     /// Both addresses, both ports, the protocol.
     pub const FIVE_TUPLE: u8 = 0;
-    /// The source address, cut to the record's prefix length.
+    /// The source address, by the record's mask.
     pub const SOURCE: u8 = 1;
 }
 
@@ -90,26 +93,28 @@ pub struct ServiceRecord {
     pub tracking: u8,
     /// One of [`hash`].
     pub hash: u8,
-    /// IPv4 source prefix length for [`hash::SOURCE`].
-    pub source_prefix_ipv4: u8,
-    /// IPv6 source prefix length for [`hash::SOURCE`].
-    pub source_prefix_ipv6: u8,
-    /// Zero.
-    pub reserved_a: u8,
+    /// The same for the range being left.
+    pub old_hash: u8,
     /// Clamp of the TCP MSS in bytes; 0: off.
     pub mss_clamp: u16,
     /// Destination port of GUE.
     pub gue_port: Be16,
-    /// Zero.
-    pub reserved_b: u16,
+    /// Bits of an IPv4 source that count with [`hash::SOURCE`].
+    pub source_mask_ipv4: Be32,
     /// Keys the flow hash. In the first cache line, with all that a packet needs of a service at rest.
     pub hash_key: HashKey,
     /// Zero.
-    pub reserved_c: [u32; 2],
+    pub reserved_a: u32,
+    /// As `source_mask_ipv4`, for the range being left.
+    pub old_source_mask_ipv4: Be32,
     /// Keys the flow hash of the range being left; zero where none is.
     pub old_hash_key: HashKey,
+    /// Bits of an IPv6 source that count with [`hash::SOURCE`].
+    pub source_mask_ipv6: Be128,
+    /// The same for the range being left.
+    pub old_source_mask_ipv6: Be128,
     /// Zero; two cache lines a record, so that the first begins at one.
-    pub reserved_d: [u32; 12],
+    pub reserved_b: [u32; 4],
 }
 
 const _: () = assert!(size_of::<ServiceRecord>() == 128);

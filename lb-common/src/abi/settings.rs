@@ -18,11 +18,25 @@ pub mod feature {
     pub const TRANSITION: u32 = 1 << 5;
     /// Some service is always tracked, or was and has entries left.
     pub const ALWAYS: u32 = 1 << 6;
+    /// Some service listens on IPv6.
+    pub const IPV6: u32 = 1 << 7;
+    /// Frames may have VLAN tags.
+    pub const VLAN: u32 = 1 << 8;
+    /// Some service forwards with `ipip`.
+    pub const IPIP: u32 = 1 << 9;
+    /// Some service forwards with `gue`.
+    pub const GUE: u32 = 1 << 10;
+    /// Some tunnel ends at an IPv4 address.
+    pub const OUTER_IPV4: u32 = 1 << 11;
+    /// Some tunnel ends at an IPv6 address.
+    pub const OUTER_IPV6: u32 = 1 << 12;
+    /// Some service hashes the source address alone, or its table in motion does.
+    pub const HASH_SOURCE: u32 = 1 << 13;
     /// The program writes no map: a copy that answers what would become of a packet.
     pub const DRY_RUN: u32 = 1 << 31;
 
     /// Every switch that a configuration turns on, with its name, for listings.
-    pub const ALL: [(u32, &str); 7] = [
+    pub const ALL: [(u32, &str); 14] = [
         (DNAT, "dnat"),
         (REDIRECT, "redirect"),
         (UDP, "udp"),
@@ -30,6 +44,13 @@ pub mod feature {
         (ANY_PORT, "any_port"),
         (TRANSITION, "transition"),
         (ALWAYS, "always"),
+        (IPV6, "ipv6"),
+        (VLAN, "vlan"),
+        (IPIP, "ipip"),
+        (GUE, "gue"),
+        (OUTER_IPV4, "outer_ipv4"),
+        (OUTER_IPV6, "outer_ipv6"),
+        (HASH_SOURCE, "hash_source"),
     ];
 }
 
@@ -50,6 +71,10 @@ pub struct Settings {
     pub syn_inserts: u32,
     /// At most so many entries for other packets a tick on each CPU.
     pub other_inserts: u32,
+    /// Bits of `ipip`'s outer IPv4 source that come from the flow hash, as a number.
+    pub source_entropy_ipv4: u32,
+    /// The same of the last 32 bits of its IPv6 source.
+    pub source_entropy_ipv6: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 20);
+const _: () = assert!(size_of::<Settings>() == 28);

@@ -3,7 +3,7 @@
 //! In a map and not on the stack: the verifier then walks through the program once, and not once for
 //! every packet that is traced and once for every one that is not.
 
-use crate::endian::{Be16, Be32};
+use crate::endian::{Be16, Be128};
 
 /// A value of `TRACE_STATE`.
 #[repr(C)]
@@ -16,17 +16,19 @@ pub struct TraceState {
     /// 1: the packet that is being judged is traced.
     pub traced: u64,
     /// That packet as it came in.
-    pub packet: TracedPacket,
+    pub before: TracedPacket,
+    /// The same as it leaves.
+    pub after: TracedPacket,
 }
 
 /// A packet's addresses as they stood at one moment.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TracedPacket {
-    /// Source address.
-    pub source: Be32,
-    /// Destination address.
-    pub destination: Be32,
+    /// Source address; IPv4 as an IPv4-mapped one (RFC 4291, section 2.5.5.2).
+    pub source: Be128,
+    /// Destination address, likewise.
+    pub destination: Be128,
     /// Source port.
     pub source_port: Be16,
     /// Destination port.
@@ -39,4 +41,4 @@ pub struct TracedPacket {
     pub reserved: u16,
 }
 
-const _: () = assert!(size_of::<TraceState>() == 40);
+const _: () = assert!(size_of::<TraceState>() == 104);

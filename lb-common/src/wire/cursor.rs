@@ -4,6 +4,8 @@ use core::marker::PhantomData;
 
 use network_types::ip::Ipv4Hdr;
 
+use crate::verifier::forget;
+
 /// A type that may be laid over packet bytes.
 ///
 /// # Safety
@@ -20,6 +22,29 @@ unsafe impl Header for Ipv4Hdr {}
 /// The packet ends before the header does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Truncated;
+
+/// How far ahead of a cursor something stands, at most [`Ahead::MOST`] bytes. The verifier knows no more
+/// of it than that.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ahead(u32);
+
+impl Ahead {
+    /// The farthest; all bits of a mask.
+    pub const MOST: u32 = 0x3fff;
+
+    /// So many bytes, modulo [`Self::MOST`] and one.
+    #[inline(always)]
+    pub const fn by(bytes: u32) -> Self {
+        Self(bytes & Self::MOST)
+    }
+
+    /// So much farther, modulo [`Self::MOST`] and one; `any` is for [`forget`].
+    #[inline(always)]
+    #[must_use]
+    pub fn plus(self, bytes: u32, any: u8) -> Self {
+        Self(forget(self.0 + bytes, any) & Self::MOST)
+    }
+}
 
 /// A position in a packet and the packet's end.
 ///
@@ -76,28 +101,34 @@ impl<'a> Cursor<'a> {
         Ok(unsafe { &mut *here.cast::<T>() })
     }
 
-    /// Takes the next header, which says itself how long it is, and passes over what it has behind its
-    /// fixed part. `length` counts from the header's start.
+    /// Looks at a header ahead and takes nothing.
     ///
     /// # Errors
-    /// [`Truncated`] where the packet ends before, or `length` is less than the fixed part. The cursor
-    /// may then have moved.
+    /// [`Truncated`] where the packet ends before it does.
     #[inline(always)]
-    pub fn read_sized<T: Header>(
-        &mut self,
-        length: impl FnOnce(&T) -> u16,
-    ) -> Result<&'a mut T, Truncated> {
-        // Measured from the start and not from the end of the fixed part: an offset that the
-        // verifier can see is never negative.
-        let start = self.position;
-        let header = self.read::<T>()?;
-        let length = length(header);
-        let next = start.wrapping_add(length as usize);
-        if (length as usize) < size_of::<T>() || next > self.end {
+    pub fn peek<T: Header>(&self, ahead: Ahead) -> Result<&T, Truncated> {
+        let () = T::ALIGNED;
+        let here = self.position.wrapping_add(ahead.0 as usize);
+        if here.wrapping_add(size_of::<T>()) > self.end {
+            return Err(Truncated);
+        }
+        // SAFETY: it lies inside the packet (checked) and behind all that was handed out; `self` is
+        // borrowed for as long. `Header` allows any bytes at any address.
+        Ok(unsafe { &*here.cast::<T>() })
+    }
+
+    /// Passes over what is ahead.
+    ///
+    /// # Errors
+    /// [`Truncated`] where the packet ends before; the cursor has then not moved.
+    #[inline(always)]
+    pub fn advance(&mut self, ahead: Ahead) -> Result<(), Truncated> {
+        let next = self.position.wrapping_add(ahead.0 as usize);
+        if next > self.end {
             return Err(Truncated);
         }
         self.position = next;
-        Ok(header)
+        Ok(())
     }
 
     /// Whether at least `count` bytes are left.
@@ -128,13 +159,15 @@ mod tests {
     }
 
     #[test]
-    fn a_header_with_options_is_passed_over_whole() {
-        let mut bytes = [0_u8; 45];
+    fn what_is_ahead_is_looked_at_and_passed_over() {
+        let mut bytes: [u8; 45] = core::array::from_fn(|at| at as u8);
         let mut cursor = Cursor::new(&mut bytes);
-        cursor.read_sized::<Ipv4Hdr>(|_| 24).unwrap();
+        let ahead = Ahead::default().plus(24, 0);
+        assert_eq!(cursor.peek::<Ipv4Hdr>(ahead).unwrap().vihl, 24);
+        cursor.advance(ahead).unwrap();
         assert!(cursor.has(21) && !cursor.has(22));
-        assert_eq!(cursor.read_sized::<Ipv4Hdr>(|_| 22).err(), Some(Truncated));
-        let mut cursor = Cursor::new(&mut bytes);
-        assert_eq!(cursor.read_sized::<Ipv4Hdr>(|_| 19).err(), Some(Truncated));
+        assert_eq!(cursor.peek::<Ipv4Hdr>(ahead).err(), Some(Truncated));
+        assert_eq!(cursor.advance(ahead).err(), Some(Truncated));
+        assert!(cursor.has(21), "it has not moved");
     }
 }

@@ -1,9 +1,7 @@
 //! Ethernet II. Addresses are kept as integers: copying them as arrays becomes a call to a
 //! byte-by-byte copy on the BPF target.
 
-use network_types::eth::EtherType;
-
-use super::Header;
+use super::{Header, link::EtherType};
 use crate::abi::backend::NextHop;
 
 /// An Ethernet header as it stands in a frame.
@@ -14,21 +12,16 @@ pub struct Ethernet {
     head: [u8; 8],
     /// The last 4 bytes of the source.
     tail: [u8; 4],
-    ether_type: [u8; 2],
+    /// What follows.
+    pub ether_type: EtherType,
 }
 
-// SAFETY: arrays of bytes only.
+// SAFETY: bytes only.
 unsafe impl Header for Ethernet {}
 
 impl Ethernet {
     /// Bytes of the header.
     pub const LENGTH: usize = 14;
-
-    /// Whether the frame carries IPv4.
-    #[inline(always)]
-    pub const fn is_ipv4(&self) -> bool {
-        u16::from_ne_bytes(self.ether_type) == EtherType::Ipv4 as u16
-    }
 
     /// Writes both addresses, given as in [`NextHop::mac`].
     #[inline(always)]
@@ -62,7 +55,7 @@ mod tests {
         let mut frame = [0_u8; 14];
         frame[12] = 8;
         let header = Cursor::new(&mut frame).read::<Ethernet>().unwrap();
-        assert!(header.is_ipv4());
+        assert_eq!(header.ether_type, EtherType::IPV4);
         let (to, from) = ([2, 3, 4, 5, 6, 7], [0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf7]);
         header.set_addresses(NextHop::new(to, 0).mac(), NextHop::new(from, 0).mac());
         assert_eq!(header.destination(), NextHop::new(to, 0).mac());

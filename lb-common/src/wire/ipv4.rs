@@ -1,7 +1,13 @@
 //! IPv4 (RFC 791): what of a header must hold before the rest of a packet is read.
 
-use network_types::ip::{IpProto, Ipv4Hdr};
+use network_types::ip::Ipv4Hdr;
 
+use super::{
+    Cursor,
+    cursor::Ahead,
+    ip::{Fragment, Ip, Payload},
+    packet::Unparsed,
+};
 use crate::{
     checksum::Delta,
     endian::{Be16, Be32},
@@ -12,83 +18,34 @@ const MORE_FRAGMENTS: u16 = 0x2000;
 /// Offset of the fragment, in units of 8 bytes.
 const FRAGMENT_OFFSET: u16 = 0x1fff;
 
-/// Where a packet stands among the fragments of its datagram.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fragment {
-    /// Not fragmented.
-    Whole,
-    /// The first of several: has the transport header.
-    First,
-    /// A later one: has no transport header.
-    Later,
-}
+impl Ip for Ipv4Hdr {
+    type Address = Be32;
 
-/// Accessors that [`Ipv4Hdr`] gets here, in terms of this crate's types.
-pub trait Ipv4 {
-    /// Bytes of the header with its options; 0 for an impossible version or length.
-    fn header_length(&self) -> u16;
-    /// Bytes of the whole packet as the header claims.
-    fn total_length(&self) -> u16;
-    /// Whether TCP follows.
-    fn is_tcp(&self) -> bool;
-    /// Whether UDP follows.
-    fn is_udp(&self) -> bool;
-    /// Whether no host can have this source address: this network (0/8), loopback (127/8), multicast
-    /// and reserved (224/3, which has the broadcast address), or the destination itself.
-    fn has_martian_source(&self) -> bool;
-    /// The packet's place among the fragments.
-    fn fragment(&self) -> Fragment;
-    /// Source address.
-    fn source(&self) -> Be32;
-    /// Destination address.
-    fn destination(&self) -> Be32;
-    /// Decrements the time to live and mends the header checksum, which also takes in `delta`.
-    fn forward(&mut self, delta: Delta);
-    /// Whether the time to live allows no further hop.
-    fn is_expiring(&self) -> bool;
-}
+    /// RFC 2003.
+    const PROTOCOL: u8 = 4;
 
-impl Ipv4 for Ipv4Hdr {
     #[inline(always)]
-    fn header_length(&self) -> u16 {
+    fn read<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a mut Self, Payload), Unparsed> {
+        let ip = cursor.read::<Self>()?;
+        let total = u32::from(Be16::from_bytes(ip.tot_len).get());
         // Version 4, and a length of 5 to 15 words of 4 bytes.
-        match self.vihl {
-            vihl @ 0x45..=0x4f => (vihl & 0x0f) as u16 * 4,
-            _ => 0,
+        let header = u32::from(ip.vihl) << 2 & 0x3c;
+        let Some(options) = header.checked_sub(20) else {
+            return Err(Unparsed::Malformed);
+        };
+        if ip.vihl >> 4 != 4 {
+            return Err(Unparsed::Malformed);
         }
-    }
-
-    #[inline(always)]
-    fn total_length(&self) -> u16 {
-        Be16::from_bytes(self.tot_len).get()
-    }
-
-    #[inline(always)]
-    fn is_tcp(&self) -> bool {
-        self.proto == IpProto::Tcp as u8
-    }
-
-    #[inline(always)]
-    fn is_udp(&self) -> bool {
-        self.proto == IpProto::Udp as u8
-    }
-
-    #[inline(always)]
-    fn has_martian_source(&self) -> bool {
-        let [first, ..] = self.src_addr;
-        matches!(first, 0 | 127 | 224..) || self.source() == self.destination()
-    }
-
-    #[inline(always)]
-    fn fragment(&self) -> Fragment {
-        let field = Be16::from_bytes(self.frags).get();
-        if field & (MORE_FRAGMENTS | FRAGMENT_OFFSET) == 0 {
-            Fragment::Whole
-        } else if field & FRAGMENT_OFFSET == 0 {
-            Fragment::First
-        } else {
-            Fragment::Later
-        }
+        cursor.advance(Ahead::by(options))?;
+        let Some(length) = total.checked_sub(header) else {
+            return Err(Unparsed::Malformed);
+        };
+        let payload = Payload {
+            protocol: u32::from(ip.proto),
+            length,
+            fragment: fragment(ip),
+        };
+        Ok((ip, payload))
     }
 
     #[inline(always)]
@@ -102,6 +59,51 @@ impl Ipv4 for Ipv4Hdr {
     }
 
     #[inline(always)]
+    fn set_source(&mut self, address: Be32) {
+        self.src_addr = address.to_bytes();
+    }
+
+    #[inline(always)]
+    fn set_destination(&mut self, address: Be32) {
+        self.dst_addr = address.to_bytes();
+    }
+
+    #[inline(always)]
+    fn total_length(&self) -> u32 {
+        Be16::from_bytes(self.tot_len).get() as u32
+    }
+
+    #[inline(always)]
+    fn traffic_class(&self) -> u8 {
+        self.tos
+    }
+
+    #[inline(always)]
+    fn set_traffic_class(&mut self, class: u8) {
+        // The low byte of a 16-bit word that it shares with version and header length.
+        let before = Be16::from_bytes([self.vihl, self.tos]);
+        self.tos = class;
+        let after = Be16::from_bytes([self.vihl, self.tos]);
+        self.check = Delta::NONE
+            .replace16(before, after)
+            .apply(Be16::from_bytes(self.check))
+            .to_bytes();
+    }
+
+    /// This network (0/8), loopback (127/8), multicast and reserved (224/3, which has the broadcast
+    /// address).
+    #[inline(always)]
+    fn has_martian_source(&self) -> bool {
+        let [first, ..] = self.src_addr;
+        matches!(first, 0 | 127 | 224..) || self.source() == self.destination()
+    }
+
+    #[inline(always)]
+    fn is_expiring(&self) -> bool {
+        self.ttl <= 1
+    }
+
+    #[inline(always)]
     fn forward(&mut self, delta: Delta) {
         // The time to live is the high byte of a 16-bit word that it shares with the protocol.
         let before = Be16::from_bytes([self.ttl, self.proto]);
@@ -112,9 +114,16 @@ impl Ipv4 for Ipv4Hdr {
             .apply(Be16::from_bytes(self.check))
             .to_bytes();
     }
+}
 
-    #[inline(always)]
-    fn is_expiring(&self) -> bool {
-        self.ttl <= 1
+#[inline(always)]
+fn fragment(ip: &Ipv4Hdr) -> Fragment {
+    let field = Be16::from_bytes(ip.frags).get();
+    if field & (MORE_FRAGMENTS | FRAGMENT_OFFSET) == 0 {
+        Fragment::Whole
+    } else if field & FRAGMENT_OFFSET == 0 {
+        Fragment::First
+    } else {
+        Fragment::Later
     }
 }

@@ -1,6 +1,7 @@
 //! TCP or UDP: what both have.
 
 use super::{
+    packet::{TCP, UDP},
     ports::Ports,
     tcp::{Flags, Tcp},
     udp::Udp,
@@ -16,7 +17,8 @@ pub struct Transport<'a> {
     ports: &'a mut Ports,
     checksum: &'a mut [u8; 2],
     flags: Flags,
-    udp: bool,
+    /// A whole word: see `Payload`.
+    protocol: u32,
 }
 
 impl<'a> From<&'a mut Tcp> for Transport<'a> {
@@ -26,7 +28,7 @@ impl<'a> From<&'a mut Tcp> for Transport<'a> {
             ports: &mut tcp.ports,
             checksum: &mut tcp.checksum,
             flags: tcp.flags,
-            udp: false,
+            protocol: TCP as u32,
         }
     }
 }
@@ -38,7 +40,7 @@ impl<'a> From<&'a mut Udp> for Transport<'a> {
             ports: &mut udp.ports,
             checksum: &mut udp.checksum,
             flags: Flags(0),
-            udp: true,
+            protocol: UDP as u32,
         }
     }
 }
@@ -72,10 +74,16 @@ impl Transport<'_> {
         self.flags
     }
 
+    /// IANA protocol number.
+    #[inline(always)]
+    pub const fn protocol(&self) -> u8 {
+        self.protocol as u8
+    }
+
     /// Whether it is UDP.
     #[inline(always)]
     pub const fn is_udp(&self) -> bool {
-        self.udp
+        self.protocol == UDP as u32
     }
 
     /// Replaces the source port; `address` is what the pseudo-header's address became.
@@ -97,11 +105,11 @@ impl Transport<'_> {
     #[inline(always)]
     const fn mend(&mut self, delta: Delta) {
         let before = Be16::from_bytes(*self.checksum);
-        if self.udp && before.raw() == 0 {
+        if self.is_udp() && before.raw() == 0 {
             return;
         }
         let mended = delta.apply(before);
-        *self.checksum = if self.udp && mended.raw() == 0 {
+        *self.checksum = if self.is_udp() && mended.raw() == 0 {
             [0xff; 2]
         } else {
             mended.to_bytes()

@@ -2,38 +2,37 @@
 
 use aya_ebpf::programs::XdpContext;
 use lb_common::{
-    checksum::Delta,
     endian::Be16,
-    wire::{Packet, ipv4::Ipv4},
+    wire::{Ip as _, Packet},
 };
 
 use super::egress;
-use crate::{steer::Chosen, verdict::Verdict};
+use crate::{family::Tables, steer::Chosen, verdict::Verdict};
 
 /// Rewrites the packet for its backend.
 #[inline(always)]
-pub(super) fn send(
+pub(super) fn send<F: Tables>(
     context: &XdpContext,
     backend: &Chosen,
-    packet: Packet<'_>,
+    packet: Packet<'_, F>,
 ) -> Result<Verdict, Verdict> {
     let way = egress::toward(context, backend)?;
 
     let Packet {
-        ethernet,
+        link,
         ip,
         mut transport,
         fragmented: _,
     } = packet;
-    let [address, ..] = &backend.entry().address;
-    let delta = Delta::NONE.replace32(ip.destination(), *address);
+    let address = F::address(backend.entry().address);
+    let delta = F::replaced(ip.destination(), address);
     let port = match backend.entry().port {
         port if port == Be16::new(0) => transport.destination_port(),
         port => port,
     };
     transport.rewrite_destination(port, delta);
-    ip.dst_addr = address.to_bytes();
+    ip.set_destination(address);
     ip.forward(delta);
-    way.address(ethernet);
+    way.address(link.ethernet);
     Ok(way.verdict)
 }

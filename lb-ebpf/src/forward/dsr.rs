@@ -4,21 +4,21 @@
 use aya_ebpf::programs::XdpContext;
 use lb_common::{
     checksum::Delta,
-    wire::{Packet, ipv4::Ipv4},
+    wire::{Ip as _, Packet},
 };
 
 use super::egress;
-use crate::{steer::Chosen, verdict::Verdict};
+use crate::{family::Tables, steer::Chosen, verdict::Verdict};
 
 /// Sends the packet to its backend as it is, one hop older.
 #[inline(always)]
-pub(super) fn send(
+pub(super) fn send<F: Tables>(
     context: &XdpContext,
     backend: &Chosen,
-    packet: Packet<'_>,
+    packet: Packet<'_, F>,
 ) -> Result<Verdict, Verdict> {
     let way = egress::toward(context, backend)?;
     packet.ip.forward(Delta::NONE);
-    way.address(packet.ethernet);
+    way.address(packet.link.ethernet);
     Ok(way.verdict)
 }

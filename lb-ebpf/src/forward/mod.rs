@@ -5,6 +5,7 @@ mod dsr;
 mod egress;
 mod punt;
 pub(crate) mod reply;
+mod tunnel;
 
 use aya_ebpf::programs::XdpContext;
 use lb_common::{
@@ -12,30 +13,40 @@ use lb_common::{
         counters::DropReason,
         service::{ServiceRecord, forward},
     },
-    wire::{Packet, ipv4::Ipv4},
+    wire::{Ip as _, Packet},
 };
 
-use crate::{maps, settings, steer::Chosen, verdict::Verdict};
+use crate::{family::Tables, maps, settings, steer::Steered, verdict::Verdict};
 
 /// Sends a client's packet to the backend, by the service's mode.
 #[inline(always)]
-pub(crate) fn send(
+pub(crate) fn send<F: Tables>(
     context: &XdpContext,
     record: &ServiceRecord,
-    backend: Chosen,
-    packet: Packet<'_>,
+    steered: Steered,
+    packet: Packet<'_, F>,
 ) -> Result<Verdict, Verdict> {
     // Two load balancers must not bounce a packet for ever.
     if packet.ip.is_expiring() {
         return Err(DropReason::TtlExpired.into());
     }
+    let Steered {
+        backend,
+        hash,
+        is_new_flow,
+    } = steered;
     let bytes = packet.ip.total_length();
-    let new_flow = backend.is_new_flow() || packet.transport.flags().is_syn();
-    let verdict = if settings::dsr() && (!settings::dnat() || record.forward == forward::DSR) {
+    let new_flow = is_new_flow || packet.transport.flags().is_syn();
+    // Each mode asks for itself: where it is the only one, the verifier removes the question.
+    let verdict = if settings::ipip() && record.forward == forward::IPIP {
+        tunnel::ipip(context, &backend, hash, packet)?
+    } else if settings::gue() && record.forward == forward::GUE {
+        tunnel::gue(context, &backend, hash, packet, record.gue_port)?
+    } else if settings::dsr() && (!settings::dnat() || record.forward == forward::DSR) {
         dsr::send(context, &backend, packet)?
     } else {
         dnat::send(context, &backend, packet)?
     };
-    maps::count_backend(backend.index(), bytes, new_flow);
+    maps::count_backend(backend.entry().index, bytes, new_flow);
     Ok(verdict)
 }

@@ -3,18 +3,15 @@
 //! by the kernel, that works also where the VIP is an address of this host.
 
 use aya_ebpf::{helpers::generated::bpf_xdp_load_bytes, programs::XdpContext};
-use lb_common::{
-    abi::punt::{PUNT_MAX, Punt},
-    wire::ethernet::Ethernet,
-};
+use lb_common::abi::punt::{PUNT_MAX, Punt};
 
 use crate::{maps, settings, verdict::Verdict};
 
-/// Hands the rewritten packet, `length` bytes from its IP header on, to the daemon. With nobody
+/// Hands the rewritten packet, `length` bytes behind its link header, to the daemon. With nobody
 /// reading, or a packet too long, the kernel gets it.
 #[inline(always)]
-pub(super) fn send(context: &XdpContext, length: u16) -> Verdict {
-    let last = opaque(u32::from(length).wrapping_sub(1));
+pub(super) fn send(context: &XdpContext, link: u32, length: u32) -> Verdict {
+    let last = opaque(length.wrapping_sub(1));
     if last >= PUNT_MAX as u32 {
         return Verdict::Pass;
     }
@@ -25,14 +22,8 @@ pub(super) fn send(context: &XdpContext, length: u16) -> Verdict {
         return Verdict::Pass;
     };
     // SAFETY: the entry holds PUNT_MAX bytes and `last` is less; the helper checks the packet.
-    let copied = unsafe {
-        bpf_xdp_load_bytes(
-            context.ctx,
-            Ethernet::LENGTH as u32,
-            entry.as_mut_ptr().cast(),
-            last + 1,
-        )
-    };
+    let copied =
+        unsafe { bpf_xdp_load_bytes(context.ctx, link, entry.as_mut_ptr().cast(), last + 1) };
     if copied < 0 {
         entry.discard(0);
         return Verdict::Pass;

@@ -14,16 +14,13 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use lb_common::{
-    abi::{counters::DropReason, reply::ReplyV4, vip::VipKeyV4},
-    checksum::Delta,
-    wire::{Packet, ipv4::Ipv4},
+    abi::counters::DropReason,
+    family::Reply as _,
+    wire::{Ip as _, Packet},
 };
 
 use super::{egress, punt};
-use crate::{maps, settings, verdict::Verdict};
-
-/// `AF_INET`.
-const AF_INET: u8 = 2;
+use crate::{family::Tables, maps, settings, verdict::Verdict};
 
 /// The kernel's `struct bpf_fib_lookup` as whole words: filled field by field, its zeros would
 /// become calls of a loop over bytes.
@@ -41,7 +38,10 @@ enum Route {
 
 /// Rewrites the packet if it is a backend's reply; passes it if not.
 #[inline(always)]
-pub(crate) fn send(context: &XdpContext, packet: Packet<'_>) -> Result<Verdict, Verdict> {
+pub(crate) fn send<F: Tables>(
+    context: &XdpContext,
+    packet: Packet<'_, F>,
+) -> Result<Verdict, Verdict> {
     if !settings::dnat() {
         return Ok(Verdict::Pass);
     }
@@ -56,41 +56,41 @@ pub(crate) fn send(context: &XdpContext, packet: Packet<'_>) -> Result<Verdict, 
             let port = maps::ingress(ifindex).ok_or(DropReason::NoEgress)?.port();
             let verdict = egress::leave(context, port, ifindex)?;
             let packet = rewrite(packet, vip);
-            packet.ethernet.set_addresses(to, from);
+            packet.link.ethernet.set_addresses(to, from);
             Ok(verdict)
         }
         Route::Unresolved => {
             if packet.ip.is_expiring() {
                 return Err(DropReason::TtlExpired.into());
             }
-            let length = packet.ip.total_length();
+            let (link, length) = (packet.link.length(), packet.ip.total_length());
             rewrite(packet, vip);
-            Ok(punt::send(context, length))
+            Ok(punt::send(context, link, length))
         }
     }
 }
 
 /// The VIP that the packet's source answers for.
 #[inline(always)]
-fn find(context: &XdpContext, packet: &Packet<'_>) -> Option<&'static ReplyV4> {
+fn find<F: Tables>(context: &XdpContext, packet: &Packet<'_, F>) -> Option<&'static F::Reply> {
     let ingress = maps::ingress(context.ingress_ifindex() as u32)?;
     if !ingress.faces_backends() || packet.fragmented {
         return None;
     }
-    let key = VipKeyV4::new(
+    let key = F::vip_key(
         packet.ip.source(),
         packet.transport.source_port(),
-        packet.ip.proto,
+        packet.transport.protocol(),
     );
     // SAFETY: inserted and deleted but never updated in place; an entry deleted meanwhile is not
     // reused before the daemon's next barrier.
-    unsafe { maps::REPLIES_IPV4.get(key) }
+    unsafe { F::replies().get(key) }
 }
 
 /// Asks the kernel where the packet goes. Anything but a way on passes it to the kernel: it is for
 /// this host, or the kernel knows what to answer.
 #[inline(always)]
-fn route(context: &XdpContext, packet: &Packet<'_>) -> Result<Route, Verdict> {
+fn route<F: Tables>(context: &XdpContext, packet: &Packet<'_, F>) -> Result<Route, Verdict> {
     let (ip, transport) = (&packet.ip, &packet.transport);
     let mut query = MaybeUninit::<FibLookup>::uninit();
     let words = query.as_mut_ptr().cast::<u64>();
@@ -99,23 +99,25 @@ fn route(context: &XdpContext, packet: &Packet<'_>) -> Result<Route, Verdict> {
     let answer = unsafe {
         // Family, protocol, both ports, total length.
         words.write_volatile(
-            u64::from(AF_INET)
-                | u64::from(ip.proto) << 8
+            u64::from(F::AF)
+                | u64::from(transport.protocol()) << 8
                 | u64::from(transport.source_port().raw()) << 16
                 | u64::from(transport.destination_port().raw()) << 32
                 | u64::from(ip.total_length()) << 48,
         );
-        // Interface, type of service.
+        // Interface, type of service or flow information.
         words
             .add(1)
-            .write_volatile(context.ingress_ifindex() as u64 | u64::from(ip.tos) << 32);
+            .write_volatile(context.ingress_ifindex() as u64 | u64::from(F::fib_class(ip)) << 32);
         // Source and destination address, 16 bytes each.
-        words.add(2).write_volatile(u64::from(ip.source().raw()));
-        words.add(3).write_volatile(0);
-        words
-            .add(4)
-            .write_volatile(u64::from(ip.destination().raw()));
-        words.add(5).write_volatile(0);
+        let ([a, b], [c, d]) = (
+            F::fib_address(ip.source()),
+            F::fib_address(ip.destination()),
+        );
+        words.add(2).write_volatile(a);
+        words.add(3).write_volatile(b);
+        words.add(4).write_volatile(c);
+        words.add(5).write_volatile(d);
         // Table, then room for the source and the destination MAC.
         words.add(6).write_volatile(0);
         words.add(7).write_volatile(0);
@@ -144,10 +146,10 @@ fn route(context: &XdpContext, packet: &Packet<'_>) -> Result<Route, Verdict> {
 
 /// The source becomes the VIP; the time to live is one less.
 #[inline(always)]
-fn rewrite<'a>(mut packet: Packet<'a>, vip: &ReplyV4) -> Packet<'a> {
-    let delta = Delta::NONE.replace32(packet.ip.source(), vip.address);
-    packet.transport.rewrite_source(vip.port, delta);
-    packet.ip.src_addr = vip.address.to_bytes();
+fn rewrite<'a, F: Tables>(mut packet: Packet<'a, F>, vip: &F::Reply) -> Packet<'a, F> {
+    let delta = F::replaced(packet.ip.source(), vip.address());
+    packet.transport.rewrite_source(vip.port(), delta);
+    packet.ip.set_source(vip.address());
     packet.ip.forward(delta);
     packet
 }

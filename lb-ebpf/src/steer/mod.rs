@@ -12,49 +12,43 @@ use lb_common::{
         service::ServiceRecord,
         slot::LocalBackend,
     },
-    hash::{FlowHash, HashKey},
-    wire::{Packet, ipv4::Ipv4},
+    endian::Be128,
+    family::{FlowTuple, Hashing},
+    hash::FlowHash,
+    wire::Packet,
 };
 
-use crate::{maps, settings, verdict::Verdict};
+use self::motion::Mover;
+use crate::{family::Tables, maps, settings, verdict::Verdict};
 
-/// The backend that a packet goes to. Whole words: smaller fields would be packed beside each other, and
-/// be unpacked by loads that the verifier refuses.
+/// The backend that a packet goes to. One pointer and nothing beside it: of an option of more, the compiler
+/// would copy what is not there, and the verifier lets nobody read that.
 #[derive(Clone, Copy)]
-pub(crate) struct Chosen {
-    index: u64,
-    /// 0 or 1.
-    new_flow: u64,
-    entry: NonNull<Backend>,
+pub(crate) struct Chosen(NonNull<Backend>);
+
+/// A packet's backend, and what led there.
+pub(crate) struct Steered {
+    pub(crate) backend: Chosen,
+    pub(crate) hash: FlowHash,
+    /// Whether the packet is the first of a flow that was remembered just now, of a protocol that does
+    /// not say so.
+    pub(crate) is_new_flow: bool,
 }
 
 impl Chosen {
-    /// Its index over all services.
-    #[inline(always)]
-    pub(crate) const fn index(&self) -> u32 {
-        self.index as u32
-    }
-
-    /// Whether the packet is the first of a flow that was remembered just now, of a protocol that does
-    /// not say so.
-    #[inline(always)]
-    pub(crate) const fn is_new_flow(&self) -> bool {
-        self.new_flow != 0
-    }
-
     /// What of the entry never changes while it is reachable.
     #[inline(always)]
     pub(crate) const fn entry(&self) -> &Backend {
-        // SAFETY: an array value is never unmapped. Fields that change are read through
-        // `next_hop` and `state` only.
-        unsafe { self.entry.as_ref() }
+        // SAFETY: an array value is never unmapped. Fields that change are read through the methods
+        // below only.
+        unsafe { self.0.as_ref() }
     }
 
     /// Where its frames go.
     #[inline(always)]
     pub(crate) fn next_hop(&self) -> Result<NextHop, Verdict> {
         // SAFETY: aligned, inside the value; the daemon writes it as one word.
-        let hop = NextHop(unsafe { (&raw const (*self.entry.as_ptr()).next_hop).read_volatile() });
+        let hop = NextHop(unsafe { (&raw const (*self.0.as_ptr()).next_hop).read_volatile() });
         if hop.is_resolved() {
             Ok(hop)
         } else {
@@ -62,37 +56,60 @@ impl Chosen {
         }
     }
 
+    /// Bytes that a packet with its outer header may have on the way to it.
+    #[inline(always)]
+    pub(crate) fn mtu(&self) -> u32 {
+        // SAFETY: aligned, inside the value; the daemon writes it as one word.
+        unsafe { (&raw const (*self.0.as_ptr()).mtu).read_volatile() }
+    }
+
+    /// Source of its outer header.
+    #[inline(always)]
+    pub(crate) fn source(&self) -> Be128 {
+        // SAFETY: aligned, inside the value. Two words, of which the daemon may be writing one.
+        unsafe { (&raw const (*self.0.as_ptr()).source).read_volatile() }
+    }
+
     #[inline(always)]
     fn state(&self) -> BackendState {
         // SAFETY: aligned, inside the value; the daemon writes it as one word.
-        BackendState(unsafe { (&raw const (*self.entry.as_ptr()).state).read_volatile() })
+        BackendState(unsafe { (&raw const (*self.0.as_ptr()).state).read_volatile() })
     }
 }
 
 /// Chooses the backend of a packet.
 #[inline(always)]
-pub(crate) fn choose(record: &ServiceRecord, packet: &Packet<'_>) -> Result<Chosen, Verdict> {
-    let hash = flow_hash(record.hash_key, packet);
+pub(crate) fn choose<F: Tables>(
+    record: &ServiceRecord,
+    packet: &Packet<'_, F>,
+) -> Result<Steered, Verdict> {
+    let hash = flow_hash::<F>(record.hashing(), packet.flow());
     let slot = maps::slot(record.slots_first + hash.slot(record.slots_count))
         .ok_or(DropReason::NoBackend)?;
+    let mut is_new_flow = false;
     let chosen = if !settings::flows() || slot.is_stable() {
         living(record, slot.current())
     } else {
-        motion::choose(record, packet, hash, slot)
+        // Made here, so that nothing of the packet has to be in memory where its slot is at rest.
+        let mut mover = Mover::of(packet);
+        let chosen = motion::choose(record, &mut mover, hash, slot);
+        is_new_flow = mover.is_new_flow;
+        chosen
     };
-    chosen.ok_or(DropReason::NoBackend.into())
+    Ok(Steered {
+        backend: chosen.ok_or(DropReason::NoBackend)?,
+        hash,
+        is_new_flow,
+    })
 }
 
 #[inline(always)]
-fn flow_hash(key: HashKey, packet: &Packet<'_>) -> FlowHash {
-    FlowHash::ipv4(
-        key,
-        packet.ip.source(),
-        packet.ip.destination(),
-        packet.transport.source_port(),
-        packet.transport.destination_port(),
-        packet.ip.proto,
-    )
+fn flow_hash<F: Tables>(hashing: Hashing, flow: FlowTuple<F::Address>) -> FlowHash {
+    let hashing = Hashing {
+        by_source: settings::hash_source() && hashing.by_source,
+        ..hashing
+    };
+    F::hash(hashing, flow)
 }
 
 /// The living backend behind a local index.
@@ -109,9 +126,5 @@ fn backend(record: &ServiceRecord, local: LocalBackend) -> Option<Chosen> {
         return None;
     }
     let index = record.backends_first + u32::from(local) - 1;
-    Some(Chosen {
-        index: u64::from(index),
-        new_flow: 0,
-        entry: NonNull::new(maps::backend(index)?.cast_mut())?,
-    })
+    NonNull::new(maps::backend(index)?.cast_mut()).map(Chosen)
 }

@@ -9,60 +9,77 @@ use lb_common::{
         service::ServiceRecord,
         slot::{LocalBackend, NO_BACKEND, Slot},
     },
+    family::FlowTuple,
     hash::FlowHash,
-    wire::{Packet, tcp::Flags},
+    wire::{Packet, packet::UDP, tcp::Flags},
 };
 
 use super::{Chosen, backend, flow_hash, living};
 use crate::{
+    family::Tables,
     flows::{self, Flow, Remembered},
     maps,
 };
 
-/// What an entry is worth by now.
-enum Holder {
-    /// Its backend is alive.
-    Alive(Chosen),
-    /// Its backend is dead, or gone.
-    Dead,
-    /// There is none, or its backend's index is another's by now.
-    Nobody,
+/// A packet in a slot in motion.
+pub(super) struct Mover<F: Tables> {
+    flow: FlowTuple<F::Address>,
+    /// TCP's flags; none for UDP.
+    flags: Flags,
+    /// Whether it is the first of a flow that was remembered just now, of a protocol that does not say
+    /// so.
+    pub(super) is_new_flow: bool,
+}
+
+impl<F: Tables> Mover<F> {
+    #[inline(always)]
+    pub(super) fn of(packet: &Packet<'_, F>) -> Self {
+        Self {
+            flow: packet.flow(),
+            flags: packet.transport.flags(),
+            is_new_flow: false,
+        }
+    }
+
+    #[inline(always)]
+    fn is_udp(&self) -> bool {
+        self.flow.protocol == UDP
+    }
 }
 
 /// Chooses by the flow's entry; without one by the slot's owner, or as for a new flow. `None`: none that is alive.
 ///
-/// Options and no results here: the compiler packs a reason into the same bits as a pointer, and the
-/// verifier lets nobody shift pointers.
-#[inline(always)]
-pub(super) fn choose(
+/// A function of its own in the program. Inlined, the verifier would walk through all that follows once for
+/// each way through it.
+#[inline(never)]
+pub(super) fn choose<F: Tables>(
     record: &ServiceRecord,
-    packet: &Packet<'_>,
+    mover: &mut Mover<F>,
     hash: FlowHash,
     slot: Slot,
 ) -> Option<Chosen> {
-    let syn = packet.transport.flags().is_syn();
-    let udp = packet.transport.is_udp();
+    let syn = mover.flags.is_syn();
+    let udp = mover.is_udp();
     let now = flows::now();
-    let flow = Flow::of(record, packet);
+    let flow = Flow::<F>::of(record, mover.flow);
     let found = flow.find();
-    let holder = match &found {
-        Some(found) => holder(record, found.entry),
-        None => Holder::Nobody,
-    };
-    flow.looked_up(matches!(holder, Holder::Nobody));
-    let held = match (holder, &found) {
-        // A stray or forged SYN must not move a living flow.
-        (Holder::Alive(backend), Some(found)) if !syn || backend.state().accepts_new_flows() => {
-            found.touch(entry_flags(packet, found.entry.flags()), now);
-            return Some(backend);
+    // Whether there is an entry, and its backend's index is not another's by now.
+    let held = found.exists() && is_held(record, found.entry);
+    flow.looked_up(!held);
+    if held {
+        match living(record, found.entry.backend()) {
+            // A stray or forged SYN must not move a living flow.
+            Some(backend) if !syn || backend.state().accepts_new_flows() => {
+                found.touch(entry_flags(mover, found.entry.flags()), now);
+                return Some(backend);
+            }
+            // The entry stays as it is: its backend may be alive again soon.
+            _ if !syn => return living(record, slot.current()),
+            _ => {}
         }
-        (Holder::Nobody, _) => false,
-        // The entry stays as it is: its backend may be alive again soon.
-        _ if !syn => return living(record, slot.current()),
-        _ => true,
-    };
+    }
 
-    let owner = living(record, owner(record, packet, slot));
+    let owner = living(record, owner::<F>(record, mover.flow, slot));
     let tracked = flow.always || record.old_slots_count != 0 || slot.previous() != NO_BACKEND;
     let (chosen, remember) = match owner {
         Some(owner) if !syn => (owner, tracked),
@@ -83,45 +100,42 @@ pub(super) fn choose(
         return Some(chosen);
     }
     let entry = FlowEntry::new(
-        (chosen.index() - record.backends_first + 1) as LocalBackend,
+        (chosen.entry().index - record.backends_first + 1) as LocalBackend,
         chosen.entry().generation,
-        entry_flags(packet, 0),
+        entry_flags(mover, 0),
         now,
     );
-    match flow.remember(found, entry, syn, now) {
-        Remembered::Yes => Some(Chosen {
-            new_flow: u64::from(udp),
-            ..chosen
-        }),
-        Remembered::Otherwise(entry) => living(record, entry.backend()).or(Some(chosen)),
+    let mut quicker = FlowEntry(0);
+    match flow.remember(&found, entry, syn, now, &mut quicker) {
+        Remembered::Yes => {
+            mover.is_new_flow = udp;
+            Some(chosen)
+        }
+        Remembered::Otherwise => living(record, quicker.backend()).or(Some(chosen)),
         Remembered::No => owner.or(Some(chosen)),
     }
 }
 
-/// What an entry is worth.
+/// Whether an entry holds: its backend's index is not another's by now. One whose backend is gone holds.
 #[inline(always)]
-fn holder(record: &ServiceRecord, entry: FlowEntry) -> Holder {
-    let Some(backend) = backend(record, entry.backend()) else {
-        return Holder::Dead;
-    };
-    let state = backend.state();
-    if state.is_in_use() && backend.entry().generation != entry.generation() {
-        Holder::Nobody
-    } else if state.is_alive() {
-        Holder::Alive(backend)
-    } else {
-        Holder::Dead
-    }
+fn is_held(record: &ServiceRecord, entry: FlowEntry) -> bool {
+    backend(record, entry.backend()).is_none_or(|backend| {
+        !backend.state().is_in_use() || backend.entry().generation == entry.generation()
+    })
 }
 
 /// The backend that flows without an entry belong to. While the table is resized it is the owner in
 /// the old one, by the old key.
 #[inline(always)]
-fn owner(record: &ServiceRecord, packet: &Packet<'_>, slot: Slot) -> LocalBackend {
+fn owner<F: Tables>(
+    record: &ServiceRecord,
+    flow: FlowTuple<F::Address>,
+    slot: Slot,
+) -> LocalBackend {
     if record.old_slots_count == 0 {
         return slot.owner();
     }
-    let hash = flow_hash(record.old_hash_key, packet);
+    let hash = flow_hash::<F>(record.old_hashing(), flow);
     maps::slot(record.old_slots_first + hash.slot(record.old_slots_count))
         .unwrap_or(Slot::UNSET)
         .owner()
@@ -131,18 +145,18 @@ fn owner(record: &ServiceRecord, packet: &Packet<'_>, slot: Slot) -> LocalBacken
 /// that one must come to its end.
 #[inline(always)]
 fn ramps(current: Chosen, owner: Chosen, hash: FlowHash) -> bool {
-    owner.index != current.index
+    owner.entry().index != current.entry().index
         && !current.state().admits(hash)
         && owner.state().accepts_new_flows()
 }
 
 /// The flags of the packet's entry, which had `before`.
 #[inline(always)]
-fn entry_flags(packet: &Packet<'_>, before: u8) -> u8 {
-    if packet.transport.is_udp() {
+fn entry_flags<F: Tables>(mover: &Mover<F>, before: u8) -> u8 {
+    if mover.is_udp() {
         return FlowEntry::ESTABLISHED;
     }
-    let flags = packet.transport.flags();
+    let flags = mover.flags;
     if flags.is_syn() {
         // A port that is used again: the new connection is not closing.
         return if before & FlowEntry::CLOSING == 0 {

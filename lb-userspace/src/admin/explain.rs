@@ -1,6 +1,6 @@
 //! What is asked and answered about one connection: where its packets go and why.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,9 +13,9 @@ pub struct ExplainQuery {
     /// Its protocol.
     pub protocol: Transport,
     /// The client.
-    pub source: SocketAddrV4,
+    pub source: SocketAddr,
     /// The VIP.
-    pub destination: SocketAddrV4,
+    pub destination: SocketAddr,
 }
 
 /// A transport protocol.

@@ -28,6 +28,8 @@ pub struct FlowsQuery {
 pub struct FlowCursor {
     /// Which table.
     pub table: FlowTable,
+    /// The one of IPv6.
+    pub ipv6: bool,
     /// Where in it; `None`: its begin.
     pub bucket: Option<u32>,
 }

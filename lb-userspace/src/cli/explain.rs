@@ -1,6 +1,6 @@
 //! `sluice explain tcp|udp SRC:PORT VIP:PORT`: where a connection's packets go and why.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use clap::{Args, ValueEnum};
 
@@ -17,10 +17,10 @@ pub(super) struct Explain {
     protocol: Protocol,
     /// The client
     #[arg(value_name = "SRC:PORT")]
-    source: SocketAddrV4,
+    source: SocketAddr,
     /// The service's address
     #[arg(value_name = "VIP:PORT")]
-    destination: SocketAddrV4,
+    destination: SocketAddr,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

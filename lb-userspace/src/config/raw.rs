@@ -47,6 +47,8 @@ pub(super) struct RawDaemon {
     pub(super) state_dir: Field<String>,
     pub(super) on_stop: Field<String>,
     pub(super) seed: Field<String>,
+    pub(super) tunnel_source_ipv4: Field<String>,
+    pub(super) tunnel_source_ipv6: Field<String>,
 }
 
 /// `[limits]`.
@@ -57,6 +59,7 @@ pub(super) struct RawLimits {
     pub(super) backends: Field<i64>,
     pub(super) slots: Field<i64>,
     pub(super) flows_ipv4: Field<i64>,
+    pub(super) flows_ipv6: Field<i64>,
 }
 
 /// `[[interface]]`.
@@ -65,6 +68,7 @@ pub(super) struct RawLimits {
 pub(super) struct RawInterface {
     pub(super) name: Field<String>,
     pub(super) xdp: Field<String>,
+    pub(super) vlan: Field<bool>,
 }
 
 /// `[[service]]`.
@@ -74,8 +78,12 @@ pub(super) struct RawService {
     pub(super) name: Field<String>,
     pub(super) listen: Field<Vec<Spanned<String>>>,
     pub(super) forward: Field<String>,
+    pub(super) gue_port: Field<i64>,
     pub(super) scheduler: Field<String>,
     pub(super) table_size: Field<i64>,
+    pub(super) hash: Field<String>,
+    pub(super) source_prefix_ipv4: Field<i64>,
+    pub(super) source_prefix_ipv6: Field<i64>,
     pub(super) tracking: Field<String>,
     pub(super) transition_window: Field<DurationText>,
     pub(super) flow_idle: Field<DurationText>,

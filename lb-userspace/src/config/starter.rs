@@ -18,7 +18,7 @@ name = {interface}
 
 [[service]]
 name = "web"
-listen = ["tcp://203.0.113.80:80"]    # the VIP: route it to this machine
+listen = ["tcp://203.0.113.80:80"]    # the VIP: route it to this machine; IPv6: tcp://[ADDRESS]:80
 forward = "dnat"                      # the backends' route back leads through this machine
 
 [[service.health]]

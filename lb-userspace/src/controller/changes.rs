@@ -66,13 +66,19 @@ impl Changes {
             listeners,
             forward,
             table_size,
+            hash,
             connections,
             health,
             backends,
         } = before;
         self.touched.add(&after.name);
-        let whole = (listeners, forward, table_size)
-            != (&after.listeners, &after.forward, &after.table_size);
+        let whole = (listeners, forward, table_size, hash)
+            != (
+                &after.listeners,
+                &after.forward,
+                &after.table_size,
+                &after.hash,
+            );
         if whole {
             self.touched.all();
         }
@@ -99,16 +105,17 @@ impl Changes {
 
     fn in_interfaces(&mut self, old: &[Interface], new: &[Interface]) {
         let find = |among: &[Interface], name: &str| among.iter().find(|i| i.name == name).cloned();
-        for Interface { name, xdp } in old {
+        for interface in old {
+            let name = &interface.name;
             match find(new, name) {
                 None => self.for_all(format!("interface {name} detached")),
-                Some(other) if other.xdp != *xdp => {
+                Some(other) if other != *interface => {
                     self.for_all(format!("interface {name} changed"));
                 }
                 Some(_) => {}
             }
         }
-        for Interface { name, xdp: _ } in new {
+        for Interface { name, .. } in new {
             if find(old, name).is_none() {
                 self.for_all(format!("interface {name} attached"));
             }
@@ -123,12 +130,26 @@ impl Changes {
             state_dir: _,
             on_stop,
             seed,
+            tunnel_source_ipv4,
+            tunnel_source_ipv6,
         } = old;
         if *on_stop != new.on_stop {
             self.lines.push("daemon.on_stop changed".to_owned());
         }
-        if *seed != new.seed {
-            self.for_all("daemon.seed changed".to_owned());
+        for (differs, key) in [
+            (*seed != new.seed, "seed"),
+            (
+                *tunnel_source_ipv4 != new.tunnel_source_ipv4,
+                "tunnel_source_ipv4",
+            ),
+            (
+                *tunnel_source_ipv6 != new.tunnel_source_ipv6,
+                "tunnel_source_ipv6",
+            ),
+        ] {
+            if differs {
+                self.for_all(format!("daemon.{key} changed"));
+            }
         }
     }
 
@@ -263,6 +284,21 @@ mod tests {
                 "interface eth1 attached",
             ),
             ("\"test\"", "\"other\"", "daemon.seed changed"),
+            (
+                "seed =",
+                "tunnel_source_ipv4 = \"10.64.0.1/16\"\nseed =",
+                "daemon.tunnel_source_ipv4 changed",
+            ),
+            (
+                "80:80\"]",
+                "80:80\"]\nhash = \"source\"",
+                "service web changed",
+            ),
+            (
+                "\"eth0\"",
+                "\"eth0\"\nvlan = true",
+                "interface eth0 changed",
+            ),
         ] {
             let changes = replacing(from, to);
             assert_eq!(

@@ -5,12 +5,11 @@ use lb_common::{
     abi::{
         backend::{Backend as Entry, BackendState},
         counters::{Counter, DropReason},
-        flow::{FlowEntry, FlowKeyV4},
+        flow::FlowEntry,
         service::{ServiceRecord, tracking},
         settings::{Settings, feature},
         slot::{LocalBackend, Slot},
     },
-    endian::Be16,
     hash::FlowHash,
 };
 
@@ -29,7 +28,7 @@ use crate::{
     explain::{Candidate, Choice, Facts, Frame, Held, Packet},
     model::{Protocol, Service},
     plan::{
-        Range, SlotIndex,
+        FlowKey, Range, SlotIndex,
         motion::{self, State},
     },
 };
@@ -53,6 +52,11 @@ impl Controller {
     /// The data path's.
     pub(super) fn explain(&mut self, query: &ExplainQuery) -> Result<Explanation, Refusal> {
         let unavailable = |error: dataplane::Error| Refusal::unavailable(error.to_string());
+        if query.source.is_ipv4() != query.destination.is_ipv4() {
+            return Err(Refusal::bad_request(
+                "both addresses must be IPv4, or both IPv6".to_owned(),
+            ));
+        }
         let mut explanation = self.explain_once(query).map_err(unavailable)?;
         for _ in 1..ATTEMPTS {
             if explanation.agrees {
@@ -70,7 +74,7 @@ impl Controller {
         };
         let frames = kinds
             .iter()
-            .map(|kind| Frame::of(*kind, query.source, query.destination));
+            .filter_map(|kind| Frame::of(*kind, query.source, query.destination));
         let frames: Vec<Frame> = frames.collect();
         let ifindex = self.ingress();
         let mut runs = Vec::with_capacity(frames.len());
@@ -141,23 +145,19 @@ impl Controller {
         let Some((service, record)) = names.service(protocol, destination) else {
             return Ok(None);
         };
-        let key = FlowKeyV4::new(
-            (*source.ip()).into(),
-            (*destination.ip()).into(),
-            Be16::new(source.port()),
-            Be16::new(destination.port()),
-            protocol,
-        );
+        let Some(flow) = FlowKey::new(source, destination, protocol) else {
+            return Ok(None);
+        };
         let settings = *self.dataplane.settings();
-        let hash = key.hash(record.hash_key);
+        let hash = flow.hash(record.hashing());
         let number = hash.slot(record.slots_count);
         let slot = self.slot(record.slots_first, number);
         let resizing = record.old_slots_count != 0;
         let old = resizing.then(|| {
-            let number = key.hash(record.old_hash_key).slot(record.old_slots_count);
+            let number = flow.hash(record.old_hashing()).slot(record.old_slots_count);
             (number, self.slot(record.old_slots_first, number))
         });
-        let entry = self.remembered_entry(&settings, &record, &key)?;
+        let entry = self.remembered_entry(&settings, &record, &flow)?;
         let candidate_at = |local| Some(candidate(names.entry(&record, local)?, local, hash));
         let held = entry.and_then(|(_, entry)| {
             match names.entry(&record, entry.backend()) {
@@ -209,7 +209,7 @@ impl Controller {
         &self,
         settings: &Settings,
         record: &ServiceRecord,
-        key: &FlowKeyV4,
+        key: &FlowKey,
     ) -> Result<Option<(FlowTable, FlowEntry)>, dataplane::Error> {
         let mut tables = vec![
             (FlowTable::Transition, feature::TRANSITION),
@@ -354,7 +354,7 @@ fn verdict(counter: Counter) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lb_common::hash::HashKey;
+    use lb_common::{abi::flow::FlowKeyV4, hash::HashKey};
 
     use super::*;
 
@@ -383,7 +383,11 @@ mod tests {
 
     #[test]
     fn a_backend_is_as_its_state_says() {
-        let hash = FlowKeyV4::default().hash(HashKey { k0: 1, k1: 2 });
+        let record = ServiceRecord {
+            hash_key: HashKey { k0: 1, k1: 2 },
+            ..ServiceRecord::default()
+        };
+        let hash = FlowKey::V4(FlowKeyV4::default()).hash(record.hashing());
         let of = |state| {
             let entry = Entry {
                 state,

@@ -1,8 +1,8 @@
 //! The flows that are remembered, with the names that people know.
 
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::flow::{FlowEntry, FlowKeyV4, TICK_SHIFT};
+use lb_common::abi::flow::{FlowEntry, TICK_SHIFT};
 
 use super::{
     names::{Names, Occupant},
@@ -15,9 +15,9 @@ use crate::{
         status,
     },
     config::nearest,
-    dataplane::{Batch, Cursor, Dataplane, Table},
+    dataplane::{Batch, Cursor, Dataplane, IpVersion, Table, Walked},
     model::{Model, Protocol, Service, Tracking},
-    plan::{BackendStatus, ServiceStatus},
+    plan::{BackendStatus, FlowKey, ServiceStatus},
 };
 
 /// Entries that are read at a time: a millisecond or so, in which nothing else is done.
@@ -36,13 +36,22 @@ impl Controller {
         if from.is_none() {
             known(&self.model, query)?;
         }
-        let FlowCursor { table, bucket } = from.unwrap_or(FlowCursor {
+        let FlowCursor {
+            table,
+            ipv6,
+            bucket,
+        } = from.unwrap_or(FlowCursor {
             table: FlowTable::Transition,
+            ipv6: false,
             bucket: None,
         });
+        let walked = Walked {
+            table: table.into(),
+            version: if ipv6 { IpVersion::V6 } else { IpVersion::V4 },
+        };
         let Batch { entries, next } = self
             .dataplane
-            .flows(table.into(), bucket.map(Cursor::from_raw), PAGE)
+            .flows(walked, bucket.map(Cursor::from_raw), PAGE)
             .map_err(|error| Refusal::unavailable(error.to_string()))?;
         let names = Names::new(&self.image, &self.model);
         let now = Dataplane::now_ticks();
@@ -55,16 +64,17 @@ impl Controller {
             .filter(|flow| asked(&query.backend, &flow.backend));
         Ok(FlowPage {
             flows: flows.collect(),
-            next: match (next, table) {
-                (Some(next), table) => Some(FlowCursor {
+            next: match next {
+                Some(next) => Some(FlowCursor {
                     table,
+                    ipv6,
                     bucket: Some(next.raw()),
                 }),
-                (None, FlowTable::Transition) => Some(FlowCursor {
-                    table: FlowTable::Always,
+                None => walked.next().map(|Walked { table, version }| FlowCursor {
+                    table: table.into(),
+                    ipv6: version == IpVersion::V6,
                     bucket: None,
                 }),
-                (None, FlowTable::Always) => None,
             },
         })
     }
@@ -131,20 +141,18 @@ impl Controller {
 }
 
 /// An entry, told by names.
-fn named(names: &Names<'_>, key: &FlowKeyV4, entry: FlowEntry, table: FlowTable, now: u64) -> Flow {
-    let source = SocketAddrV4::new(key.source.into(), key.source_port.get());
-    let destination = SocketAddrV4::new(key.destination.into(), key.destination_port.get());
-    let service = names.service(key.protocol, destination);
+fn named(names: &Names<'_>, key: &FlowKey, entry: FlowEntry, table: FlowTable, now: u64) -> Flow {
+    let service = names.service(key.protocol(), key.vip());
     let backend = service.and_then(|(_, record)| names.backend(&record, entry.backend()));
     let (backend, state) = holder(backend, entry);
     Flow {
-        protocol: if key.protocol == Protocol::Udp.number() {
+        protocol: if key.protocol() == Protocol::Udp.number() {
             Protocol::Udp.to_string()
         } else {
             Protocol::Tcp.to_string()
         },
-        source: source.to_string(),
-        destination: destination.to_string(),
+        source: key.client().to_string(),
+        destination: key.vip().to_string(),
         service: service.map(|(service, _)| service.name.to_string()),
         backend,
         state,
@@ -197,7 +205,8 @@ fn known(model: &Model, query: &FlowsQuery) -> Result<(), Refusal> {
         .flat_map(|one| one.backends.iter().map(|b| &*b.name))
         .collect();
     // One that left the configuration is known by its address.
-    let is_address = |name: &str| name.starts_with(|c: char| c.is_ascii_digit());
+    let is_address =
+        |name: &str| name.parse::<SocketAddr>().is_ok() || name.parse::<IpAddr>().is_ok();
     match backend {
         Some(name) if !names.contains(&name.as_str()) && !is_address(name) => {
             Err(unknown("backend", name, &names))
@@ -212,6 +221,15 @@ fn unknown(what: &str, name: &str, names: &[&str]) -> Refusal {
         "there is no {what} `{name}`{}",
         hint.unwrap_or_default()
     ))
+}
+
+impl From<Table> for FlowTable {
+    fn from(table: Table) -> Self {
+        match table {
+            Table::Transition => Self::Transition,
+            Table::Always => Self::Always,
+        }
+    }
 }
 
 impl From<FlowTable> for Table {
@@ -279,7 +297,9 @@ mod tests {
         assert_eq!(ask(None, None), Ok(()));
         assert_eq!(ask(Some("web"), Some("web-1")), Ok(()));
         assert_eq!(ask(None, Some("mail-1")), Ok(()));
-        assert_eq!(ask(Some("web"), Some("10.0.9.9:80")), Ok(()));
+        for gone in ["10.0.9.9:80", "10.0.9.9", "[fd77::9]:80", "fd77::9"] {
+            assert_eq!(ask(Some("web"), Some(gone)), Ok(()));
+        }
         assert_eq!(
             ask(Some("wep"), None).unwrap_err(),
             "there is no service `wep`, did you mean `web`?"

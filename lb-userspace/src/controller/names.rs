@@ -1,14 +1,11 @@
 //! The names that people know of what slots and flow entries refer to by number.
 
-use std::{cell::RefCell, collections::BTreeMap, net::SocketAddrV4};
+use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr};
 
-use lb_common::{
-    abi::{
-        backend::{Backend as Entry, BackendState},
-        service::{ServiceId, ServiceRecord},
-        slot::LocalBackend,
-    },
-    endian::Be16,
+use lb_common::abi::{
+    backend::{Backend as Entry, BackendState},
+    service::{ServiceId, ServiceRecord},
+    slot::LocalBackend,
 };
 
 use crate::{
@@ -49,11 +46,9 @@ impl<'a> Names<'a> {
     pub(super) fn service(
         &self,
         protocol: u8,
-        destination: SocketAddrV4,
+        destination: SocketAddr,
     ) -> Option<(&'a Service, ServiceRecord)> {
-        let vip = (*destination.ip()).into();
-        let port = Be16::new(destination.port());
-        let id = self.image.service_at(vip, port, protocol)?;
+        let id = self.image.service_at(destination, protocol)?;
         let record = self.image.service(id)?.record;
         Some((self.services.get(&id)?, record))
     }

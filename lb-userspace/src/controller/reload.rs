@@ -187,12 +187,15 @@ fn fixed_while_running(old: &Model, new: &Model) -> Option<&'static str> {
         state_dir,
         on_stop: _,
         seed: _,
+        tunnel_source_ipv4: _,
+        tunnel_source_ipv6: _,
     } = &old.daemon;
     let Limits {
         services,
         backends,
         slots,
         flows_ipv4,
+        flows_ipv6,
     } = old.limits;
     [
         (*instance != new.daemon.instance, "daemon.instance"),
@@ -206,6 +209,7 @@ fn fixed_while_running(old: &Model, new: &Model) -> Option<&'static str> {
         (backends != new.limits.backends, "limits.backends"),
         (slots != new.limits.slots, "limits.slots"),
         (flows_ipv4 != new.limits.flows_ipv4, "limits.flows_ipv4"),
+        (flows_ipv6 != new.limits.flows_ipv6, "limits.flows_ipv6"),
     ]
     .into_iter()
     .find_map(|(differs, name)| differs.then_some(name))

@@ -114,6 +114,7 @@ pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Resu
         checks: BTreeMap::new(),
         addresses: Addresses::default(),
         next_hops: BTreeMap::new(),
+        ways: BTreeMap::new(),
         silent: BTreeSet::new(),
         links: BTreeMap::new(),
         watched: interfaces::Watched::default(),
@@ -170,8 +171,9 @@ impl Controller {
         answers: &mut Answers,
     ) -> Result<(), Error> {
         self.remember_views();
-        // Services that were always tracked under the daemon before, and are not any more.
+        // What an earlier daemon's services used, until the first plan has taken its effect.
         self.load_with(self.with_leftovers(*self.dataplane.settings()))?;
+        self.sweep.leftovers = true;
         for configured in devices {
             self.dataplane.assign_port(&configured.device)?;
         }
@@ -271,6 +273,7 @@ impl Source {
         let named = |name: &String| Interface {
             name: name.clone(),
             xdp: mode,
+            vlan: false,
         };
         let mut loaded = match &self.path {
             Some(path) => config::load(path)?,

@@ -17,7 +17,8 @@ use super::{
     retired::Retired,
     startup::Options,
     touched::Touched,
-    upkeep::{Sweep, concerns_next_hops, forget_flow_counters},
+    upkeep::{Sweep, concerns_next_hops, forget_flow_counters, may_end_a_need},
+    views::Way,
     written::Written,
 };
 use crate::{
@@ -55,6 +56,8 @@ pub(super) struct Controller {
     pub(super) addresses: Addresses,
     /// Where each watched address leads.
     pub(super) next_hops: BTreeMap<IpAddr, neighbor::State>,
+    /// The same as the views have it.
+    pub(super) ways: BTreeMap<IpAddr, Way>,
     /// Watched addresses that lead nowhere, or to nobody who answers: not those still asked for.
     pub(super) silent: BTreeSet<IpAddr>,
     /// The host's interfaces, by index.
@@ -128,6 +131,7 @@ impl Controller {
         if matches!(scope, Scope::All) || plan.writes().any(concerns_next_hops) {
             self.face_backends();
         }
+        self.sweep.leftovers |= plan.writes().any(may_end_a_need);
         self.touched = Touched::default();
         Ok(())
     }

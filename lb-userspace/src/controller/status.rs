@@ -1,6 +1,6 @@
 //! The status: what the admin API tells.
 
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::time::Duration;
 
 use lb_common::abi::{
     ABI_VERSION,
@@ -15,7 +15,7 @@ use crate::{
         LastReload as ReloadStatus, Neighbor, SCHEMA, Service, Slots, Status, Verdicts, rfc3339,
     },
     health::LastCheck,
-    model::{self, Forward, Override},
+    model::{self, Override},
     neighbor::{AttachMode, State},
     plan::{BackendIndex, BackendStatus, Endpoint, SlotCounts},
 };
@@ -88,6 +88,7 @@ impl Controller {
                 })
                 .to_owned(),
             up: link.is_some_and(|link| link.up),
+            frags: self.dataplane.takes_frags(&interface.name),
         }
     }
 
@@ -228,7 +229,7 @@ impl Controller {
 
     pub(super) fn neighbor(&self, backend: &model::Backend, has_mac: bool) -> Neighbor {
         match self.next_hops.get(&backend.address) {
-            Some(State::Resolved { ifindex, .. }) if self.dataplane.port(*ifindex).is_some() => {
+            Some(State::Resolved { ifindex, .. }) if self.egress_port(*ifindex).is_some() => {
                 Neighbor::Resolved
             }
             // The route leads out of an interface that the program is not attached to.
@@ -290,39 +291,6 @@ impl Controller {
             .filter(|(bit, _)| loaded & bit != 0)
             .map(|(_, name)| name.to_owned())
             .collect()
-    }
-
-    /// Interfaces on which replies of `dnat` backends come in and the kernel gives no routes for
-    /// them (`bpf_fib_lookup` answers `BPF_FIB_LKUP_RET_FWD_DISABLED`).
-    pub(super) fn interfaces_without_forwarding(&self) -> Vec<String> {
-        let services = self.model.services.iter();
-        let dnat: BTreeSet<&str> = services
-            .filter(|service| service.forward == Forward::Dnat)
-            .map(|service| &*service.name)
-            .collect();
-        let mut found = BTreeSet::new();
-        for (address, state) in &self.next_hops {
-            let ifindex = match state {
-                State::Resolved { ifindex, .. } => Some(*ifindex),
-                State::Unresolved { ifindex, .. } => *ifindex,
-            };
-            // There are few interfaces: the backends at most addresses need not be looked at.
-            if let Some(ifindex) = ifindex.filter(|ifindex| !found.contains(ifindex))
-                && (self.addresses.at(*address)).any(|key| dnat.contains(&*key.service))
-            {
-                found.insert(ifindex);
-            }
-        }
-        let mut names: Vec<_> = found
-            .iter()
-            .filter_map(|ifindex| Some(self.links.get(ifindex)?.name.clone()))
-            .collect();
-        names.sort();
-        names.retain(|name| {
-            fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{name}/forwarding"))
-                .is_ok_and(|value| value.trim() == "0")
-        });
-        names
     }
 }
 

@@ -1,7 +1,7 @@
 //! Upkeep's turns: what time has brought goes into plans, and the flow tables are swept, some entries
 //! a turn.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use lb_common::abi::{
     service::ServiceId,
@@ -10,8 +10,8 @@ use lb_common::abi::{
 
 use super::{Error, state::Controller};
 use crate::{
-    dataplane::{self, Batch, Cursor, Dataplane, Table},
-    plan::{Image, Plan, Progress, Scope, Write},
+    dataplane::{self, Batch, Cursor, Dataplane, Walked},
+    plan::{self, Image, Plan, Progress, Scope, Write},
     upkeep::Need,
 };
 
@@ -31,13 +31,15 @@ pub(super) struct Sweep {
     at: Option<Place>,
     /// Turns since the last pass ended.
     rested: u32,
+    /// Something may have gone that the program was still loaded for.
+    pub(super) leftovers: bool,
     /// A table could not be read, and the log has it.
     is_amiss: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    table: Table,
+    walked: Walked,
     cursor: Option<Cursor>,
 }
 
@@ -80,14 +82,17 @@ impl Controller {
                 self.sweep.is_amiss = true;
             }
         }
+        if mem::take(&mut self.sweep.leftovers) {
+            self.switch_off_leftovers();
+        }
     }
 
     fn sweep_some(&mut self) -> Result<(), dataplane::Error> {
-        let Some(Place { table, cursor }) = self.sweep.at else {
+        let Some(Place { walked, cursor }) = self.sweep.at else {
             return self.begin_pass_when_due();
         };
-        let Batch { entries, next } = self.dataplane.flows(table, cursor, ENTRIES)?;
-        let now = Dataplane::now_ticks();
+        let Batch { entries, next } = self.dataplane.flows(walked, cursor, ENTRIES)?;
+        let (table, now) = (walked.table, Dataplane::now_ticks());
         for (key, judged) in self.upkeep.judge(&self.image, &entries, now) {
             let taken = self.dataplane.take_flow(table, &key)?;
             let back = self.upkeep.took(&self.image, &key, judged, taken);
@@ -95,21 +100,20 @@ impl Controller {
                 self.dataplane.put_flow_back(table, &key, entry)?;
             }
         }
-        self.sweep.at = match (next, table) {
-            (Some(next), table) => Some(Place {
-                table,
-                cursor: Some(next),
+        self.sweep.at = match next {
+            Some(_) => Some(Place {
+                walked,
+                cursor: next,
             }),
-            (None, Table::Transition) => Some(Place {
-                table: Table::Always,
+            None => walked.next().map(|walked| Place {
+                walked,
                 cursor: None,
             }),
-            (None, Table::Always) => {
-                self.upkeep.end_pass();
-                self.switch_off_leftovers();
-                None
-            }
         };
+        if self.sweep.at.is_none() {
+            self.upkeep.end_pass();
+            self.sweep.leftovers = true;
+        }
         Ok(())
     }
 
@@ -127,14 +131,14 @@ impl Controller {
         self.upkeep.begin_pass();
         self.sweep.rested = 0;
         self.sweep.at = Some(Place {
-            table: Table::Transition,
+            walked: Walked::FIRST,
             cursor: None,
         });
         Ok(())
     }
 
-    /// Settings with what the maps still need beside the model: entries of services that were always
-    /// tracked.
+    /// Settings with what the maps still need beside the model, entries of services that were always
+    /// tracked among it.
     pub(super) fn with_leftovers(&self, settings: Settings) -> Settings {
         let always = if self.upkeep.keeps_always() {
             feature::TRANSITION | feature::ALWAYS
@@ -142,18 +146,14 @@ impl Controller {
             0
         };
         Settings {
-            features: settings.features | always,
+            features: settings.features | self.image.features() | always,
             ..settings
         }
     }
 
     /// The program without what was needed for leftovers only, once there are none.
     fn switch_off_leftovers(&mut self) {
-        let wanted = self.with_leftovers(crate::plan::settings(&self.model));
-        let loaded = *self.dataplane.settings();
-        if loaded.features & feature::ALWAYS == wanted.features & feature::ALWAYS {
-            return;
-        }
+        let wanted = self.with_leftovers(plan::settings(&self.model));
         if let Err(error) = self.load_with(wanted) {
             log::error!("loading the program without what is not needed any more: {error}");
         }
@@ -164,6 +164,15 @@ impl Controller {
 pub(super) const fn concerns_next_hops(write: &Write) -> bool {
     match write {
         Write::Backend { .. } | Write::NextHop { .. } => true,
+        Write::BackendState { state, .. } => !state.is_in_use(),
+        _ => false,
+    }
+}
+
+/// Whether the program may do without something after a write.
+pub(super) const fn may_end_a_need(write: &Write) -> bool {
+    match write {
+        Write::Publish { .. } | Write::DeleteVip { .. } => true,
         Write::BackendState { state, .. } => !state.is_in_use(),
         _ => false,
     }

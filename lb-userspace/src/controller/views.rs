@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, mem, net::IpAddr};
 
 use lb_common::abi::backend::NextHop;
 
-use super::{state::Controller, touched::Touched};
+use super::{interfaces, state::Controller, touched::Touched};
 use crate::{
     by_service,
     health::{self, LastCheck},
@@ -13,6 +13,14 @@ use crate::{
     neighbor,
     plan::{Scope, View},
 };
+
+/// How an address is reached, as the views have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    next_hop: NextHop,
+    source: Option<IpAddr>,
+    mtu: u32,
+}
 
 /// What was known before another configuration came.
 pub(super) struct Former {
@@ -50,19 +58,24 @@ impl Controller {
             }
             neighbor::Event::Link { link, removed } => {
                 self.watched.due |= self.model.interfaces.iter().any(|i| i.name == link.name);
+                let is_vlan = interfaces::is_vlan(&link);
                 if removed {
                     self.links.remove(&link.ifindex);
-                    return;
+                } else {
+                    // Notifications do not tell of programs attached by links.
+                    let xdp = self.links.get(&link.ifindex).and_then(|known| known.xdp);
+                    self.links
+                        .insert(link.ifindex, neighbor::Link { xdp, ..link });
                 }
-                // Notifications do not tell of programs attached by links.
-                let xdp = self.links.get(&link.ifindex).and_then(|known| known.xdp);
-                self.links
-                    .insert(link.ifindex, neighbor::Link { xdp, ..link });
+                if is_vlan {
+                    self.alias_vlans();
+                    self.refresh_next_hops();
+                }
             }
         }
     }
 
-    /// Carries what is known of next hops into the views, after ports have changed.
+    /// Carries what is known of next hops into the views, where ports may have changed.
     pub(super) fn refresh_next_hops(&mut self) {
         let addresses: Vec<IpAddr> = self.next_hops.keys().copied().collect();
         for address in addresses {
@@ -74,25 +87,36 @@ impl Controller {
     /// keeps its last MAC, and one behind an interface that the program is not attached to its last
     /// way: health decides.
     fn refresh_next_hop(&mut self, address: IpAddr) {
-        let Some(next_hop) = self.next_hop(address) else {
+        let Some(way) = self.way_to(address) else {
             return;
         };
+        if self.ways.insert(address, way) == Some(way) {
+            return;
+        }
         for key in self.addresses.at(address) {
-            if let Some(view) = self.views.get_mut(&key)
-                && view.next_hop != Some(next_hop)
-            {
-                view.next_hop = Some(next_hop);
-                self.touched.add(&key.service);
+            if let Some(view) = self.views.get_mut(&key) {
+                let reached = way.of(*view);
+                if *view != reached {
+                    self.touched.add(&key.service);
+                }
+                *view = reached;
             }
         }
     }
 
     /// The way to an address, if frames can be sent on it.
-    fn next_hop(&self, address: IpAddr) -> Option<NextHop> {
+    fn way_to(&self, address: IpAddr) -> Option<Way> {
         match self.next_hops.get(&address)? {
-            neighbor::State::Resolved { ifindex, mac } => {
-                Some(NextHop::new(*mac, self.dataplane.port(*ifindex)?))
-            }
+            neighbor::State::Resolved {
+                ifindex,
+                mac,
+                source,
+                mtu,
+            } => Some(Way {
+                next_hop: NextHop::new(*mac, self.egress_port(*ifindex)?),
+                source: *source,
+                mtu: *mtu,
+            }),
             neighbor::State::Unresolved { .. } => None,
         }
     }
@@ -102,6 +126,7 @@ impl Controller {
     pub(super) fn watch(&mut self, changed: &Touched) -> Former {
         self.touched.join(changed.clone());
         self.overrides = self.said.resolve(&self.model);
+        self.alias_vlans();
         let scope = changed.scope();
         let former = Former {
             views: take(&mut self.views, scope),
@@ -118,8 +143,8 @@ impl Controller {
                 let held = held.get(&key).copied();
                 let known = former.views.get(&key).copied().or(held);
                 let mut view = known.unwrap_or_default();
-                if let Some(next_hop) = self.next_hop(key.address) {
-                    view.next_hop = Some(next_hop);
+                if let Some(way) = self.way_to(key.address) {
+                    view = way.of(view);
                 }
                 match target(service, backend) {
                     Some(target) => {
@@ -166,6 +191,7 @@ impl Controller {
         }
         for address in &gone {
             self.next_hops.remove(address);
+            self.ways.remove(address);
             self.silent.remove(address);
         }
         if let Some(resolver) = &self.resolver {
@@ -179,6 +205,23 @@ impl Controller {
         self.views.extend(former.views);
         self.checks.extend(former.checks);
         self.watch(&Touched::All);
+    }
+}
+
+impl Way {
+    /// What is known of a backend, reached this way.
+    fn of(self, view: View) -> View {
+        let Self {
+            next_hop,
+            source,
+            mtu,
+        } = self;
+        View {
+            next_hop: Some(next_hop),
+            source: source.or(view.source),
+            mtu: Some(mtu),
+            ..view
+        }
     }
 }
 

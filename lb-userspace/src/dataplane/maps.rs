@@ -1,11 +1,11 @@
 //! The maps of the running program, typed, and how each write of a plan reaches them.
 
-use std::{collections::BTreeMap, mem::offset_of};
+use std::{collections::BTreeMap, io, mem::offset_of};
 
 use aya::{
     Ebpf, Pod,
     maps::{
-        Array, ArrayOfMaps, DevMap, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues,
+        Array, ArrayOfMaps, DevMapHash, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues,
     },
 };
 use lb_common::abi::{
@@ -13,22 +13,22 @@ use lb_common::abi::{
     counters::{BackendCounters, Counter},
     names,
     port::{IngressRow, Port},
-    reply::ReplyV4,
+    reply::{ReplyV4, ReplyV6},
     service::{ServiceId, ServiceRecord, ServiceRef},
     slot::{Slot, SlotRow},
-    vip::VipKeyV4,
+    vip::{VipKeyV4, VipKeyV6},
 };
 
 use super::{Error, mapped::MappedArray};
-use crate::plan::{BackendIndex, RecordIndex, SlotIndex, Write};
+use crate::plan::{BackendIndex, RecordIndex, ReplyTarget, SlotIndex, VipKey, Write};
 
 /// `BPF_NOEXIST`: an entry is inserted, never updated.
 const NOEXIST: u64 = 1;
 
 /// Everything that the maps hold, as read back from the kernel.
 pub(super) struct Contents {
-    pub(super) vips: BTreeMap<VipKeyV4, ServiceId>,
-    pub(super) replies: BTreeMap<VipKeyV4, ReplyV4>,
+    pub(super) vips: BTreeMap<VipKey, ServiceId>,
+    pub(super) replies: BTreeMap<VipKey, ReplyTarget>,
     pub(super) services: Vec<ServiceRef>,
     pub(super) records: Vec<ServiceRecord>,
     pub(super) slots: Vec<Slot>,
@@ -37,8 +37,8 @@ pub(super) struct Contents {
 
 /// Every map that the daemon works on.
 pub(super) struct Maps {
-    vips: HashMap<MapData, VipKeyV4, ServiceId>,
-    replies: HashMap<MapData, VipKeyV4, ReplyV4>,
+    ipv4: Keyed<VipKeyV4, ReplyV4>,
+    ipv6: Keyed<VipKeyV6, ReplyV6>,
     services: MappedArray<u64>,
     records: MappedArray<ServiceRecord>,
     slots: MappedArray<SlotRow>,
@@ -47,17 +47,26 @@ pub(super) struct Maps {
     counters: PerCpuArray<MapData, u64>,
     pub(super) ports: MappedArray<Port>,
     pub(super) ingress: MappedArray<IngressRow>,
-    pub(super) devices: DevMap<MapData>,
+    pub(super) devices: DevMapHash<MapData>,
     barrier: ArrayOfMaps<MapData, Array<MapData, u32>>,
     barrier_entry: Array<MapData, u32>,
+}
+
+/// What is looked up by address, for one version of IP.
+struct Keyed<K, R> {
+    vips: HashMap<MapData, K, ServiceId>,
+    replies: HashMap<MapData, K, R>,
 }
 
 impl Maps {
     /// Takes the maps out of a loaded object.
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
         Ok(Self {
-            vips: typed(ebpf, names::VIPS_IPV4)?,
-            replies: typed(ebpf, names::REPLIES_IPV4)?,
+            ipv4: Keyed {
+                vips: typed(ebpf, names::VIPS_IPV4)?,
+                replies: typed(ebpf, names::REPLIES_IPV4)?,
+            },
+            ipv6: ipv6(ebpf)?,
             services: mapped(ebpf, names::SERVICES)?,
             records: mapped(ebpf, names::RECORDS)?,
             slots: mapped(ebpf, names::SLOTS)?,
@@ -72,18 +81,32 @@ impl Maps {
         })
     }
 
+    /// Takes those maps that a program with other settings has in another size.
+    pub(super) fn retake(&mut self, ebpf: &mut Ebpf) -> Result<(), Error> {
+        self.ipv6 = ipv6(ebpf)?;
+        Ok(())
+    }
+
     /// What the maps hold, as read back.
     pub(super) fn read(&self) -> Result<Contents, Error> {
-        let vips = self
-            .vips
-            .iter()
-            .collect::<Result<_, _>>()
-            .map_err(in_map(names::VIPS_IPV4))?;
-        let replies = self
-            .replies
-            .iter()
-            .collect::<Result<_, _>>()
-            .map_err(in_map(names::REPLIES_IPV4))?;
+        let mut vips = BTreeMap::new();
+        let mut replies = BTreeMap::new();
+        for entry in self.ipv4.vips.iter() {
+            let (key, service) = entry.map_err(in_map(names::VIPS_IPV4))?;
+            vips.insert(VipKey::V4(key), service);
+        }
+        for entry in self.ipv6.vips.iter() {
+            let (key, service) = entry.map_err(in_map(names::VIPS_IPV6))?;
+            vips.insert(VipKey::V6(key), service);
+        }
+        for entry in self.ipv4.replies.iter() {
+            let (key, reply) = entry.map_err(in_map(names::REPLIES_IPV4))?;
+            replies.insert(VipKey::V4(key), ReplyTarget::V4(reply));
+        }
+        for entry in self.ipv6.replies.iter() {
+            let (key, reply) = entry.map_err(in_map(names::REPLIES_IPV6))?;
+            replies.insert(VipKey::V6(key), ReplyTarget::V6(reply));
+        }
         Ok(Contents {
             vips,
             replies,
@@ -117,6 +140,19 @@ impl Maps {
                 self.backends
                     .store_u64(*index, offset_of!(Backend, next_hop), next_hop.0);
             }
+            Write::Tunnel {
+                index: BackendIndex(index),
+                source,
+                mtu,
+            } => {
+                let (first, last) = source.raw();
+                let place = offset_of!(Backend, source);
+                self.backends.store_u64(*index, place, first);
+                self.backends
+                    .store_u64(*index, place + size_of::<u64>(), last);
+                self.backends
+                    .store_u32(*index, offset_of!(Backend, mtu), *mtu);
+            }
             Write::ResetCounters { index } => return self.reset_counters(*index),
             Write::Record {
                 index: RecordIndex(index),
@@ -133,29 +169,46 @@ impl Maps {
                     .store_words(*first, slots.iter().map(|Slot(word)| *word));
             }
             Write::Publish { service, record } => self.services.store_u64(service.0, 0, record.0),
-            Write::InsertVip { key, service } => {
-                return self
-                    .vips
-                    .insert(key, service, NOEXIST)
-                    .map_err(in_map(names::VIPS_IPV4));
-            }
+            Write::InsertVip { key, service } => return self.insert_vip(key, *service),
             Write::DeleteVip { key } => {
-                return self.vips.remove(key).map_err(in_map(names::VIPS_IPV4));
+                return match key {
+                    VipKey::V4(key) => self.ipv4.vips.remove(key),
+                    VipKey::V6(key) => self.ipv6.vips.remove(key),
+                }
+                .map_err(in_map(vips_name(key)));
             }
-            Write::InsertReply { key, reply } => {
-                return self
-                    .replies
-                    .insert(key, reply, NOEXIST)
-                    .map_err(in_map(names::REPLIES_IPV4));
-            }
+            Write::InsertReply { key, reply } => return self.insert_reply(key, reply),
             Write::DeleteReply { key } => {
-                return self
-                    .replies
-                    .remove(key)
-                    .map_err(in_map(names::REPLIES_IPV4));
+                return match key {
+                    VipKey::V4(key) => self.ipv4.replies.remove(key),
+                    VipKey::V6(key) => self.ipv6.replies.remove(key),
+                }
+                .map_err(in_map(replies_name(key)));
             }
         }
         Ok(())
+    }
+
+    fn insert_vip(&mut self, key: &VipKey, service: ServiceId) -> Result<(), Error> {
+        match key {
+            VipKey::V4(key) => self.ipv4.vips.insert(key, service, NOEXIST),
+            VipKey::V6(key) => self.ipv6.vips.insert(key, service, NOEXIST),
+        }
+        .map_err(in_map(vips_name(key)))
+    }
+
+    fn insert_reply(&mut self, key: &VipKey, reply: &ReplyTarget) -> Result<(), Error> {
+        match (key, reply) {
+            (VipKey::V4(key), ReplyTarget::V4(reply)) => {
+                self.ipv4.replies.insert(key, reply, NOEXIST)
+            }
+            (VipKey::V6(key), ReplyTarget::V6(reply)) => {
+                self.ipv6.replies.insert(key, reply, NOEXIST)
+            }
+            // Plans have none such.
+            _ => Err(MapError::IoError(io::ErrorKind::InvalidInput.into())),
+        }
+        .map_err(in_map(replies_name(key)))
     }
 
     /// Waits until no program runs that could have seen what was before: the kernel ends an update
@@ -203,6 +256,27 @@ impl Maps {
             .and_then(|zeros| self.backend_counters.set(index, zeros, 0))
             .map_err(in_map(names::BACKEND_COUNTERS))
     }
+}
+
+const fn vips_name(key: &VipKey) -> &'static str {
+    match key {
+        VipKey::V4(_) => names::VIPS_IPV4,
+        VipKey::V6(_) => names::VIPS_IPV6,
+    }
+}
+
+const fn replies_name(key: &VipKey) -> &'static str {
+    match key {
+        VipKey::V4(_) => names::REPLIES_IPV4,
+        VipKey::V6(_) => names::REPLIES_IPV6,
+    }
+}
+
+fn ipv6(ebpf: &mut Ebpf) -> Result<Keyed<VipKeyV6, ReplyV6>, Error> {
+    Ok(Keyed {
+        vips: typed(ebpf, names::VIPS_IPV6)?,
+        replies: typed(ebpf, names::REPLIES_IPV6)?,
+    })
 }
 
 /// Takes a map by its name, as the type that the name stands for.

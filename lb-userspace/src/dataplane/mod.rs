@@ -3,7 +3,9 @@
 //! It carries out what `plan` decided and decides nothing itself. [`Dataplane`] is owned by the
 //! controller; nobody else writes maps.
 
+mod attach;
 pub mod costs;
+mod decap;
 mod dry_run;
 mod error;
 mod flows;
@@ -18,7 +20,10 @@ mod refusal;
 mod sys;
 pub mod trace;
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use aya::{
     Ebpf,
@@ -34,13 +39,22 @@ use lb_common::abi::{
 use tokio::sync::mpsc;
 
 pub use self::{
+    decap::{
+        Decap, DecapCounts, DecapOptions, DecapProgram, decap_counts, decap_owner, remove_decap,
+    },
     dry_run::DryRun,
     error::Error,
-    flows::{Batch, Cursor, Table},
-    host::check as check_host,
+    flows::{Batch, Cursor, IpVersion, Table, Walked},
+    host::{check as check_host, check_for_decap as check_host_for_decap},
     ports::Device,
 };
-use self::{flows::Flows, maps::Maps, pins::Pins, ports::Ports, program::Found};
+use self::{
+    flows::Flows,
+    maps::Maps,
+    pins::{Kind, Pins},
+    ports::Ports,
+    program::{Found, ORDINARY, Programs, TRACED},
+};
 use crate::{
     model::{Limits, XdpMode},
     plan::{BackendIndex, Image, Plan, RawMaps},
@@ -93,7 +107,7 @@ impl Dataplane {
             limits,
             mut settings,
         } = options;
-        let pins = Pins::lock(bpffs, instance)?;
+        let pins = Pins::lock(Kind::Balancer, bpffs, instance)?;
         let adopted = match program::inspect(&pins, limits)? {
             Found::Adoptable => true,
             Found::Nothing => {
@@ -141,7 +155,7 @@ impl Dataplane {
         adopted: bool,
     ) -> Result<(Ebpf, Maps, Flows), Error> {
         let mut ebpf = program::open(pins, limits, settings, false)?;
-        program::load(&mut ebpf, names::PROGRAM)?;
+        program::loaded(&mut ebpf, names::PROGRAM)?;
         let maps = Maps::take(&mut ebpf)?;
         let flows = Flows::take(&mut ebpf)?;
         if !adopted {
@@ -209,14 +223,17 @@ impl Dataplane {
     /// # Errors
     /// [`Error::InterfaceBusy`], [`Error::NoNative`], [`Error::Attach`], or a pin's.
     pub fn attach(&mut self, device: &Device, mode: XdpMode) -> Result<(), Error> {
-        let program = match &mut self.tracing {
-            Some(tracing) => attached(tracing, names::TRACED_PROGRAM)?,
-            None => attached(&mut self.running, names::PROGRAM)?,
-        };
-        self.ports.attach(&self.pins, program, device, mode)?;
+        let mut programs = in_place(&mut self.tracing, &mut self.running);
+        self.ports.attach(&self.pins, &mut programs, device, mode)?;
         let pin = self.pins.program();
-        let program = attached(&mut self.running, names::PROGRAM)?;
+        let program = program::loaded(&mut self.running, names::PROGRAM)?;
         pins::replace(&pin, |path| Ok(program.pin(path)?))
+    }
+
+    /// Whether an interface has the program for frames that lie in several buffers: its driver takes no
+    /// other at its MTU.
+    pub fn takes_frags(&self, name: &str) -> bool {
+        self.ports.takes_frags(name)
     }
 
     /// Notes that an interface is gone. It keeps its port: published next hops name it.
@@ -249,6 +266,15 @@ impl Dataplane {
         Ok(())
     }
 
+    /// Makes routes that lead out of these interfaces, by index, lead out of ports: VLAN devices on top of
+    /// interfaces that have one.
+    ///
+    /// # Errors
+    /// [`Error::IngressRowFull`].
+    pub fn alias(&mut self, aliases: &BTreeMap<u32, u16>) -> Result<(), Error> {
+        self.ports.alias(&self.maps, aliases)
+    }
+
     /// Says on which ports replies of `dnat` backends come in.
     pub fn face_backends(&mut self, facing: &BTreeSet<u16>) {
         self.ports.face_backends(&self.maps, facing);
@@ -266,14 +292,18 @@ impl Dataplane {
     /// Where the program does not load; the old one then stays.
     pub fn reload(&mut self, settings: Settings) -> Result<(), Error> {
         let mut next = program::open(&self.pins, self.limits, &settings, false)?;
-        program::load(&mut next, names::PROGRAM)?;
-        // The table of services that are always tracked may be another map now.
+        let mut programs = Programs::new(&mut next, &ORDINARY);
+        programs.get(false)?;
+        self.ports.load_for_all(&mut programs)?;
+        // Tables that were not used before are other maps now.
         let flows = Flows::take(&mut next)?;
-        let program = attached(&mut next, names::PROGRAM)?;
+        self.maps.retake(&mut next)?;
+        let mut programs = Programs::new(&mut next, &ORDINARY);
         if self.tracing.is_none() {
-            self.ports.replace_program(program)?;
+            self.ports.replace_program(&mut programs)?;
         }
         let pin = self.pins.program();
+        let program = programs.get(false)?;
         pins::replace(&pin, |path| Ok(program.pin(path)?))?;
         self.running = next;
         self.flows = flows;
@@ -304,8 +334,9 @@ impl Dataplane {
             doing: "reading the trace".to_owned(),
             source,
         })?;
-        let program = program::load(&mut ebpf, names::TRACED_PROGRAM)?;
-        self.ports.replace_program(program)?;
+        let mut programs = Programs::new(&mut ebpf, &TRACED);
+        self.ports.load_for_all(&mut programs)?;
+        self.ports.replace_program(&mut programs)?;
         self.tracing = Some(ebpf);
         Ok(records)
     }
@@ -316,8 +347,8 @@ impl Dataplane {
     /// Where a link refuses.
     pub fn stop_trace(&mut self) -> Result<(), Error> {
         if self.tracing.is_some() {
-            self.ports
-                .replace_program(attached(&mut self.running, names::PROGRAM)?)?;
+            let mut programs = Programs::new(&mut self.running, &ORDINARY);
+            self.ports.replace_program(&mut programs)?;
             self.tracing = None;
         }
         Ok(())
@@ -349,19 +380,26 @@ impl Dataplane {
     /// # Errors
     /// Where the object is of another build.
     pub fn program(&mut self) -> Result<&mut Xdp, Error> {
-        attached(&mut self.running, names::PROGRAM)
+        program::loaded(&mut self.running, names::PROGRAM)
     }
 
-    /// The kernel's id of the attached program.
+    /// The same for frames that may lie in several buffers. It is loaded when it is first asked for, and
+    /// attached to nothing.
+    ///
+    /// # Errors
+    /// Where it does not load.
+    pub fn frags_program(&mut self) -> Result<&mut Xdp, Error> {
+        program::loaded(&mut self.running, names::FRAGS_PROGRAM)
+    }
+
+    /// The kernel's id of the program that an interface has, or would get.
     ///
     /// # Errors
     /// The program's.
-    pub fn program_id(&mut self) -> Result<u32, Error> {
-        let (ebpf, name) = match &mut self.tracing {
-            Some(tracing) => (tracing, names::TRACED_PROGRAM),
-            None => (&mut self.running, names::PROGRAM),
-        };
-        Ok(attached(ebpf, name)?.info()?.id())
+    pub fn program_id(&mut self, interface: &str) -> Result<u32, Error> {
+        let frags = self.ports.takes_frags(interface);
+        let mut programs = in_place(&mut self.tracing, &mut self.running);
+        Ok(programs.get(frags)?.info()?.id())
     }
 
     /// Detaches everything and removes every pin.
@@ -382,7 +420,7 @@ impl Dataplane {
 /// # Errors
 /// [`Error::InstanceBusy`] while its daemon runs, or the file system's.
 pub fn remove(bpffs: &Path, instance: &str) -> Result<Vec<String>, Error> {
-    let pins = Pins::lock(bpffs, instance)?;
+    let pins = Pins::lock(Kind::Balancer, bpffs, instance)?;
     let linked = pins.linked();
     let mut removed: Vec<_> = linked
         .iter()
@@ -417,9 +455,10 @@ fn image(contents: maps::Contents) -> Result<Image, Error> {
     .map_err(|error| Error::Contradiction(error.to_string()))
 }
 
-fn attached<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
-    Ok(ebpf
-        .program_mut(name)
-        .ok_or(Error::Missing(name))?
-        .try_into()?)
+/// The programs that are in the links now.
+const fn in_place<'a>(tracing: &'a mut Option<Ebpf>, running: &'a mut Ebpf) -> Programs<'a> {
+    match tracing {
+        Some(tracing) => Programs::new(tracing, &TRACED),
+        None => Programs::new(running, &ORDINARY),
+    }
 }

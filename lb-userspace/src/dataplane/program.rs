@@ -9,14 +9,14 @@ use lb_common::abi::{
     ABI_VERSION, AbiStamp,
     backend::Backend,
     counters::{BackendCounters, Counter},
-    flow::{FlowCounters, FlowEntry, FlowKeyV4},
+    flow::{FlowCounters, FlowEntry, FlowKeyV4, FlowKeyV6},
     names,
     port::{INGRESS_ROWS, IngressRow, MAX_PORTS, Port},
-    reply::ReplyV4,
+    reply::{ReplyV4, ReplyV6},
     service::{ServiceId, ServiceRecord, ServiceRef},
     settings::{Settings, feature},
     slot::{SLOTS_PER_ROW, SlotRow},
-    vip::VipKeyV4,
+    vip::{VipKeyV4, VipKeyV6},
 };
 
 use super::{
@@ -46,7 +46,7 @@ pub(super) fn open(
     let mut loader = sized(limits, settings, traced);
     for shape in shapes(limits) {
         let pin = pins.map(shape.name);
-        if shape.optional && shape.is_used(settings) && pin.exists() {
+        if shape.is_optional() && shape.is_used(settings) && pin.exists() {
             let info = MapInfo::from_pin(&pin).map_err(in_map(shape.name))?;
             if info.max_entries() != shape.entries {
                 pins::remove_file(&pin)?;
@@ -84,15 +84,57 @@ fn sized(limits: Limits, settings: &Settings, traced: bool) -> EbpfLoader<'_> {
     loader
 }
 
-/// Loads one of the object's programs into the kernel.
-pub(super) fn load<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
+/// The programs of one object that stand for each other: which of them an interface gets depends on
+/// whether its frames may lie in several buffers.
+pub(super) struct Programs<'a> {
+    ebpf: &'a mut Ebpf,
+    pair: &'static Pair,
+}
+
+/// Their names.
+pub(super) struct Pair {
+    pub(super) plain: &'static str,
+    pub(super) frags: &'static str,
+}
+
+/// Those that carry traffic.
+pub(super) static ORDINARY: Pair = Pair {
+    plain: names::PROGRAM,
+    frags: names::FRAGS_PROGRAM,
+};
+
+/// Those that take their place while somebody traces.
+pub(super) static TRACED: Pair = Pair {
+    plain: names::TRACED_PROGRAM,
+    frags: names::TRACED_FRAGS_PROGRAM,
+};
+
+impl<'a> Programs<'a> {
+    pub(super) const fn new(ebpf: &'a mut Ebpf, pair: &'static Pair) -> Self {
+        Self { ebpf, pair }
+    }
+
+    /// The one for frames in one buffer, or in several; loaded when it is first asked for.
+    pub(super) fn get(&mut self, frags: bool) -> Result<&mut Xdp, Error> {
+        let Pair {
+            plain,
+            frags: in_several,
+        } = self.pair;
+        loaded(self.ebpf, if frags { in_several } else { plain })
+    }
+}
+
+/// One of the object's programs; loaded into the kernel when it is first asked for.
+pub(super) fn loaded<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
     let program: &mut Xdp = ebpf
         .program_mut(name)
         .ok_or(Error::Missing(name))?
         .try_into()?;
-    program
-        .load()
-        .map_err(|error| refusal::explain(name, error))?;
+    if program.fd().is_err() {
+        program
+            .load()
+            .map_err(|error| refusal::explain(name, error))?;
+    }
     Ok(program)
 }
 
@@ -132,7 +174,7 @@ pub(super) fn inspect(pins: &Pins, limits: Limits) -> Result<Found, Error> {
                 map,
             });
         }
-        let unused = shape.optional && info.max_entries() == UNUSED;
+        let unused = shape.is_optional() && info.max_entries() == UNUSED;
         if info.max_entries() != shape.entries && !unused {
             return Err(Error::OtherLimits {
                 instance: instance(),
@@ -180,8 +222,8 @@ struct Shape {
     value: u32,
     /// Entries where it is used.
     entries: u32,
-    /// Whether only services that are always tracked use it.
-    optional: bool,
+    /// The features that use it; 0: it is always used.
+    needs: u32,
 }
 
 /// Entries of a map that nothing uses.
@@ -194,12 +236,22 @@ impl Shape {
             key: size_of::<K>() as u32,
             value: size_of::<V>() as u32,
             entries,
-            optional: false,
+            needs: 0,
         }
     }
 
+    /// The same, made with one entry where one of these features is off.
+    const fn used_with(self, needs: u32) -> Self {
+        Self { needs, ..self }
+    }
+
     const fn is_used(&self, settings: &Settings) -> bool {
-        !self.optional || settings.features & feature::ALWAYS != 0
+        settings.features & self.needs == self.needs
+    }
+
+    /// Whether there are configurations that do not use it.
+    const fn is_optional(&self) -> bool {
+        self.needs != 0
     }
 }
 
@@ -213,9 +265,11 @@ fn shapes(limits: Limits) -> [Shape; names::PINNED_MAPS.len()] {
         backends,
         slots,
         flows_ipv4,
+        flows_ipv6,
     } = Capacity::from(&limits);
     [
         Shape::new::<VipKeyV4, ServiceId>(names::VIPS_IPV4, vips),
+        Shape::new::<VipKeyV6, ServiceId>(names::VIPS_IPV6, vips).used_with(feature::IPV6),
         Shape::new::<u32, ServiceRef>(names::SERVICES, services),
         Shape::new::<u32, ServiceRecord>(names::RECORDS, records),
         Shape::new::<u32, SlotRow>(names::SLOTS, slots.div_ceil(SLOTS_PER_ROW)),
@@ -223,6 +277,7 @@ fn shapes(limits: Limits) -> [Shape; names::PINNED_MAPS.len()] {
         Shape::new::<u32, BackendCounters>(names::BACKEND_COUNTERS, backends),
         Shape::new::<u32, u64>(names::COUNTERS, Counter::COUNT),
         Shape::new::<VipKeyV4, ReplyV4>(names::REPLIES_IPV4, replies),
+        Shape::new::<VipKeyV6, ReplyV6>(names::REPLIES_IPV6, replies).used_with(feature::IPV6),
         Shape::new::<u32, Port>(names::PORTS, MAX_PORTS),
         Shape::new::<u32, [u32; 2]>(names::DEVICES, MAX_PORTS),
         Shape::new::<u32, IngressRow>(names::INGRESS, INGRESS_ROWS),
@@ -231,13 +286,14 @@ fn shapes(limits: Limits) -> [Shape; names::PINNED_MAPS.len()] {
             key: 0,
             value: 0,
             entries: PUNT_BYTES,
-            optional: false,
+            needs: 0,
         },
         Shape::new::<FlowKeyV4, FlowEntry>(names::FLOWS_IPV4, flows_ipv4),
-        Shape {
-            optional: true,
-            ..Shape::new::<FlowKeyV4, FlowEntry>(names::ALWAYS_FLOWS_IPV4, flows_ipv4)
-        },
+        Shape::new::<FlowKeyV4, FlowEntry>(names::ALWAYS_FLOWS_IPV4, flows_ipv4)
+            .used_with(feature::ALWAYS),
+        Shape::new::<FlowKeyV6, FlowEntry>(names::FLOWS_IPV6, flows_ipv6).used_with(feature::IPV6),
+        Shape::new::<FlowKeyV6, FlowEntry>(names::ALWAYS_FLOWS_IPV6, flows_ipv6)
+            .used_with(feature::IPV6 | feature::ALWAYS),
         Shape::new::<u32, FlowCounters>(names::FLOW_COUNTERS, services),
     ]
 }

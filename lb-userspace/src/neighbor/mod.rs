@@ -58,6 +58,10 @@ pub enum State {
         ifindex: u32,
         /// To this station: the backend, or the gateway on the way to it.
         mac: [u8; 6],
+        /// The kernel's own address on the way, where it has one.
+        source: Option<IpAddr>,
+        /// Bytes that an IP packet may have on the way; at most 65535.
+        mtu: u32,
     },
     /// They cannot. After [`State::Resolved`] the last MAC address may still be the best guess.
     Unresolved {

@@ -12,12 +12,14 @@ use rtnetlink::packet_route::{
         NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
         NeighbourState,
     },
-    route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType, RouteVia},
+    route::{
+        RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteType, RouteVia,
+    },
 };
 
 use super::{
     AttachMode, AttachedXdp, Link, PROTOCOL,
-    table::{Hop, Neighbour, Owner, Reachability, Route},
+    table::{Hop, Neighbour, Owner, Reachability, Route, Way},
 };
 
 /// A neighbour entry and whose it is.
@@ -108,6 +110,7 @@ pub(super) fn link(message: &LinkMessage) -> Option<Link> {
 /// The answer to a look-up of `address`.
 pub(super) fn route(address: IpAddr, message: &RouteMessage) -> Route {
     let (mut ifindex, mut gateway) = (None, None);
+    let (mut source, mut mtu) = (None, None);
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Oif(index) => ifindex = Some(*index),
@@ -115,6 +118,9 @@ pub(super) fn route(address: IpAddr, message: &RouteMessage) -> Route {
             | RouteAttribute::Via(RouteVia::Inet(v4)) => gateway = Some(IpAddr::V4(*v4)),
             RouteAttribute::Gateway(RouteAddress::Inet6(v6))
             | RouteAttribute::Via(RouteVia::Inet6(v6)) => gateway = Some(IpAddr::V6(*v6)),
+            RouteAttribute::PrefSource(RouteAddress::Inet(v4)) => source = Some(IpAddr::V4(*v4)),
+            RouteAttribute::PrefSource(RouteAddress::Inet6(v6)) => source = Some(IpAddr::V6(*v6)),
+            RouteAttribute::Metrics(metrics) => mtu = metric_mtu(metrics),
             _ => {}
         }
     }
@@ -124,9 +130,13 @@ pub(super) fn route(address: IpAddr, message: &RouteMessage) -> Route {
     };
     match message.header.kind {
         RouteType::Unicast => match ifindex {
-            Some(ifindex) => Route::Via(Hop {
-                ifindex,
-                address: gateway.unwrap_or(address),
+            Some(ifindex) => Route::Via(Way {
+                hop: Hop {
+                    ifindex,
+                    address: gateway.unwrap_or(address),
+                },
+                source,
+                mtu,
             }),
             None => nowhere("has a route without an interface"),
         },
@@ -166,6 +176,14 @@ pub(super) fn prefix(message: &RouteMessage) -> Option<Prefix> {
     Some(Prefix {
         address: named.unwrap_or(all),
         length: message.header.destination_prefix_length,
+    })
+}
+
+/// The route's own MTU; 0 stands for none.
+fn metric_mtu(metrics: &[RouteMetric]) -> Option<u32> {
+    metrics.iter().find_map(|metric| match metric {
+        RouteMetric::Mtu(mtu) => Some(*mtu).filter(|mtu| *mtu > 0),
+        _ => None,
     })
 }
 

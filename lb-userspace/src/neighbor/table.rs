@@ -8,6 +8,9 @@ use std::{
 
 use super::{Event, Link, State};
 
+/// Bytes of the longest IP packet, jumbograms (RFC 2675) aside; the loopback's MTU is one more.
+const LONGEST: u32 = 65_535;
+
 /// A station on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Hop {
@@ -15,11 +18,22 @@ pub(super) struct Hop {
     pub(super) address: IpAddr,
 }
 
+/// A way out of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    /// The gateway, or the address itself.
+    pub(super) hop: Hop,
+    /// The address that this host uses on it.
+    pub(super) source: Option<IpAddr>,
+    /// What the route says of it, where it does: the link may allow less.
+    pub(super) mtu: Option<u32>,
+}
+
 /// The kernel's answer to a route look-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
-    /// Out to a gateway, or to the address itself.
-    Via(Hop),
+    /// Out to somebody else.
+    Via(Way),
     /// Nowhere that Sluice could send a packet to.
     Nowhere {
         ifindex: Option<u32>,
@@ -209,7 +223,7 @@ impl Table {
         self.changed = false;
         if mem::take(&mut self.routes_changed) {
             let hops = self.routes.values().filter_map(|route| match route {
-                Some(Route::Via(hop)) => Some(*hop),
+                Some(Route::Via(way)) => Some(way.hop),
                 Some(Route::Nowhere { .. }) | None => None,
             });
             let before = mem::replace(&mut self.hops, hops.collect());
@@ -295,8 +309,8 @@ impl Table {
     }
 
     fn state(&self, route: &Route) -> State {
-        let hop = match route {
-            Route::Via(hop) => hop,
+        let Way { hop, source, mtu } = match route {
+            Route::Via(way) => way,
             Route::Nowhere { ifindex, reason } => {
                 return State::Unresolved {
                     ifindex: *ifindex,
@@ -327,7 +341,12 @@ impl Table {
             return asking(format!("{address} on {name} is being resolved"));
         };
         if let Some(mac) = neighbour.usable_mac() {
-            return State::Resolved { ifindex, mac };
+            return State::Resolved {
+                ifindex,
+                mac,
+                source: *source,
+                mtu: mtu.map_or(link.mtu, |mtu| mtu.min(link.mtu)).min(LONGEST),
+            };
         }
         match neighbour.reachability {
             Reachability::Resolving => asking(format!("{address} on {name} is being resolved")),

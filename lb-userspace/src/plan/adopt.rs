@@ -12,22 +12,21 @@ use std::{collections::BTreeMap, iter};
 
 use lb_common::abi::{
     backend::Backend,
-    reply::ReplyV4,
     service::{ServiceId, ServiceRecord, ServiceRef},
     slot::{MAX_LOCAL_BACKEND, Slot},
-    vip::VipKeyV4,
 };
 
 use super::{
     image::Image,
     index::{BackendIndex, Range, RecordIndex},
+    keys::{ReplyTarget, VipKey},
 };
 
 /// The contents of the maps, as read.
 #[derive(Clone, Debug, Default)]
 pub struct RawMaps<'a> {
-    /// `VIPS_IPV4`.
-    pub vips: BTreeMap<VipKeyV4, ServiceId>,
+    /// `VIPS_IPV4` and `VIPS_IPV6`.
+    pub vips: BTreeMap<VipKey, ServiceId>,
     /// `SERVICES`, all of it.
     pub services: &'a [ServiceRef],
     /// `RECORDS`, all of it.
@@ -36,14 +35,14 @@ pub struct RawMaps<'a> {
     pub slots: &'a [Slot],
     /// `BACKENDS`, all of it.
     pub backends: &'a [Backend],
-    /// `REPLIES_IPV4`.
-    pub replies: BTreeMap<VipKeyV4, ReplyV4>,
+    /// `REPLIES_IPV4` and `REPLIES_IPV6`.
+    pub replies: BTreeMap<VipKey, ReplyTarget>,
 }
 
 /// Why maps cannot be adopted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdoptError {
-    /// A value of `VIPS_IPV4` names no published service.
+    /// A value of `VIPS_IPV4` or `VIPS_IPV6` names no published service.
     #[error("a VIP names service {0}, which is not published", service.0)]
     VipWithoutService {
         /// The id.

@@ -15,9 +15,9 @@ pub struct Capacity {
     pub services: u32,
     /// `RECORDS`: for each service the record in force and the next one.
     pub records: u32,
-    /// `VIPS_IPV4`.
+    /// `VIPS_IPV4`, and `VIPS_IPV6` where it is used; of both together.
     pub vips: u32,
-    /// `REPLIES_IPV4`.
+    /// `REPLIES_IPV4`, and `REPLIES_IPV6` where it is used; of both together.
     pub replies: u32,
     /// `BACKENDS` and `BACKEND_COUNTERS`.
     pub backends: u32,
@@ -25,6 +25,8 @@ pub struct Capacity {
     pub slots: u32,
     /// `FLOWS_IPV4`, and `ALWAYS_FLOWS_IPV4` where a service is always tracked.
     pub flows_ipv4: u32,
+    /// `FLOWS_IPV6`, and `ALWAYS_FLOWS_IPV6`, where some service listens on IPv6.
+    pub flows_ipv6: u32,
 }
 
 impl From<&Limits> for Capacity {
@@ -34,6 +36,7 @@ impl From<&Limits> for Capacity {
             backends,
             slots,
             flows_ipv4,
+            flows_ipv6,
         } = *limits;
         Self {
             services,
@@ -43,6 +46,7 @@ impl From<&Limits> for Capacity {
             backends,
             slots,
             flows_ipv4,
+            flows_ipv6,
         }
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn claim<'a>(
     let mut claimed = BTreeSet::new();
     let mut found = Vec::with_capacity(services.len());
     for service in &services {
-        let id = published(service, image, &claimed)?;
+        let id = published(service, image, &claimed);
         claimed.extend(id);
         found.push(id);
     }
@@ -57,16 +57,12 @@ pub(super) fn claim<'a>(
         .collect()
 }
 
-fn published(
-    service: &Service,
-    image: &Image,
-    claimed: &BTreeSet<ServiceId>,
-) -> Result<Option<ServiceId>, PlanError> {
+fn published(service: &Service, image: &Image, claimed: &BTreeSet<ServiceId>) -> Option<ServiceId> {
     for listener in &service.listeners {
-        let id = image.vips().get(&vip_key(service, listener)?);
+        let id = image.vips().get(&vip_key(listener));
         if let Some(id) = id.filter(|id| !claimed.contains(id) && image.service(**id).is_some()) {
-            return Ok(Some(*id));
+            return Some(*id);
         }
     }
-    Ok(None)
+    None
 }

@@ -6,10 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use lb_common::{abi::backend::NextHop, abi::vip::VipKeyV4, endian::Be16};
+use lb_common::abi::backend::NextHop;
 
-use super::{errors::PlanError, progress::Progress, seed::Seed};
-use crate::model::{BackendKey, Health, Listener, Model, Override, Service};
+use super::{keys::VipKey, progress::Progress, seed::Seed};
+use crate::model::{BackendKey, Daemon, Health, Listener, Model, Override, Service};
 
 /// The desired state.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +47,10 @@ pub struct View {
     pub health: Health,
     /// How it is reached; `None` where that is not known, or no longer.
     pub next_hop: Option<NextHop>,
+    /// The kernel's source address on the way to it; `None` where that is not known.
+    pub source: Option<IpAddr>,
+    /// Bytes that an IP packet may have on the way to it; `None` where that is not known.
+    pub mtu: Option<u32>,
 }
 
 impl View {
@@ -57,8 +61,22 @@ impl View {
 }
 
 impl Desired<'_> {
+    /// What is known of a backend; where the operator has chosen a source, that one.
     pub(super) fn view(&self, key: &BackendKey) -> View {
-        self.views.get(key).copied().unwrap_or_default()
+        let view = self.views.get(key).copied().unwrap_or_default();
+        let Daemon {
+            tunnel_source_ipv4,
+            tunnel_source_ipv6,
+            ..
+        } = &self.model.daemon;
+        let chosen: Option<IpAddr> = match key.address {
+            IpAddr::V4(_) => tunnel_source_ipv4.map(|source| source.address.into()),
+            IpAddr::V6(_) => tunnel_source_ipv6.map(|source| source.address.into()),
+        };
+        View {
+            source: chosen.or(view.source),
+            ..view
+        }
     }
 
     pub(super) fn override_of(&self, key: &BackendKey) -> Override {
@@ -81,31 +99,7 @@ impl Scope<'_> {
 }
 
 /// The key under which a listener's packets are looked up.
-pub(super) fn vip_key(service: &Service, listener: &Listener) -> Result<VipKeyV4, PlanError> {
-    v4_key(
-        service,
-        listener.address.ip(),
-        listener.address.port(),
-        listener,
-    )
-}
-
-/// The key under which the replies of a backend at `address` and `port` are looked up.
-pub(super) fn v4_key(
-    service: &Service,
-    address: IpAddr,
-    port: u16,
-    listener: &Listener,
-) -> Result<VipKeyV4, PlanError> {
-    match address {
-        IpAddr::V4(v4) => Ok(VipKeyV4::new(
-            v4.into(),
-            Be16::new(port),
-            listener.protocol.number(),
-        )),
-        IpAddr::V6(_) => Err(PlanError::NotIpv4 {
-            service: service.name.clone(),
-            address,
-        }),
-    }
+pub(super) fn vip_key(listener: &Listener) -> VipKey {
+    let address = listener.address;
+    VipKey::new(address.ip(), address.port(), listener.protocol.number())
 }

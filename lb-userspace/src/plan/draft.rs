@@ -1,12 +1,14 @@
 //! A service's part of a plan: its table and its record.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::Ipv6Addr};
 
 use lb_common::{
     abi::{
         service::{ServiceId, ServiceRecord, ServiceRef, forward, hash, tracking},
         slot::{LocalBackend, Slot},
     },
+    endian::{Be16, Be32, Be128},
+    family::Hashing,
     hash::HashKey,
 };
 
@@ -24,7 +26,7 @@ use super::{
     table::{InMotion, Targets},
     writes::Write,
 };
-use crate::model::{Forward, Service, Tracking};
+use crate::model::{FlowHash, Forward, Service, Tracking};
 
 /// What a service will be.
 #[derive(Debug)]
@@ -51,7 +53,7 @@ pub(super) struct Draft<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Place {
     slots: Range,
-    hash_key: HashKey,
+    hashing: Hashing,
     is_new: bool,
     old: Left,
 }
@@ -60,7 +62,7 @@ struct Place {
 #[derive(Clone, Copy, Debug, Default)]
 struct Left {
     slots: Range,
-    hash_key: HashKey,
+    hashing: Hashing,
 }
 
 impl<'a> Draft<'a> {
@@ -85,7 +87,8 @@ impl<'a> Draft<'a> {
         let seating = Seating::new(desired, claim, record, image, space, may_stay)?;
         let progress = desired.progress.of(id);
 
-        let place = place(service, desired.seed.flow, held.as_ref(), progress, space)
+        let hashing = hashing(service, desired.seed.flow);
+        let place = place(service, hashing, held.as_ref(), progress, space)
             .ok_or_else(|| full("slots", service.table_size, Limit::Slots, limits.slots))?;
         let targets = Targets::of(&seating, place.slots.count, desired.seed.table);
         let motion = InMotion {
@@ -239,13 +242,42 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Where the tables go. A table of another size or seed takes the place of the one in force, which is
+/// How flows find their slots.
+pub(super) fn hashing(service: &Service, key: HashKey) -> Hashing {
+    match service.hash {
+        FlowHash::FiveTuple => Hashing {
+            key,
+            ..Hashing::default()
+        },
+        FlowHash::Source {
+            prefix_ipv4,
+            prefix_ipv6,
+        } => Hashing {
+            key,
+            by_source: true,
+            mask_ipv4: mask_ipv4(prefix_ipv4),
+            mask_ipv6: mask_ipv6(prefix_ipv6),
+        },
+    }
+}
+
+fn mask_ipv4(prefix: u8) -> Be32 {
+    let behind = u32::MAX.checked_shr(prefix.into()).unwrap_or(0);
+    Be32::new(!behind)
+}
+
+fn mask_ipv6(prefix: u8) -> Be128 {
+    let behind = u128::MAX.checked_shr(prefix.into()).unwrap_or(0);
+    Ipv6Addr::from(!behind).into()
+}
+
+/// Where the tables go. A table of another size, seed or hash takes the place of the one in force, which is
 /// looked at until the resize is over. The next such change waits for that, and has its room already:
 /// where there is none it is refused when it is asked for, not when it is due. A service that is never
 /// tracked just takes the new one.
 fn place(
     service: &Service,
-    hash_key: HashKey,
+    hashing: Hashing,
     held: Option<&Held<'_>>,
     progress: &ServiceProgress,
     space: &mut Space<'_>,
@@ -254,7 +286,7 @@ fn place(
     let none = Left::default();
     let new = |slots, old| Place {
         slots,
-        hash_key,
+        hashing,
         is_new: true,
         old,
     };
@@ -263,21 +295,21 @@ fn place(
     };
     let in_force = Left {
         slots: Range::slots(&held.record),
-        hash_key: held.record.hash_key,
+        hashing: held.record.hashing(),
     };
     let old = Left {
         slots: Range::old_slots(&held.record),
-        hash_key: held.record.old_hash_key,
+        hashing: held.record.old_hashing(),
     };
     let stays = |old| Place {
         slots: in_force.slots,
-        hash_key: in_force.hash_key,
+        hashing: in_force.hashing,
         is_new: false,
         old,
     };
     let tracked = service.connections.tracking != Tracking::Never;
     let goes_on = tracked && old.slots.count > 0 && !progress.resized;
-    if in_force.slots.count == size && in_force.hash_key == hash_key {
+    if in_force.slots.count == size && in_force.hashing == hashing {
         return Some(stays(if goes_on { old } else { none }));
     }
     let slots = space.slots(size)?;
@@ -291,7 +323,7 @@ fn place(
 fn new_record(service: &Service, id: ServiceId, place: Place, backends: Range) -> ServiceRecord {
     let Place {
         slots,
-        hash_key,
+        hashing,
         is_new: _,
         old,
     } = place;
@@ -306,16 +338,35 @@ fn new_record(service: &Service, id: ServiceId, place: Place, backends: Range) -
         forward: match service.forward {
             Forward::Dnat => forward::DNAT,
             Forward::Dsr => forward::DSR,
+            Forward::Ipip => forward::IPIP,
+            Forward::Gue { .. } => forward::GUE,
         },
         tracking: match service.connections.tracking {
             Tracking::Transition => tracking::TRANSITION,
             Tracking::Always => tracking::ALWAYS,
             Tracking::Never => tracking::NEVER,
         },
-        hash: hash::FIVE_TUPLE,
-        hash_key,
-        old_hash_key: old.hash_key,
+        hash: mode(hashing),
+        old_hash: mode(old.hashing),
+        gue_port: match service.forward {
+            Forward::Gue { port } => Be16::new(port),
+            Forward::Dnat | Forward::Dsr | Forward::Ipip => Be16::default(),
+        },
+        source_mask_ipv4: hashing.mask_ipv4,
+        hash_key: hashing.key,
+        old_source_mask_ipv4: old.hashing.mask_ipv4,
+        old_hash_key: old.hashing.key,
+        source_mask_ipv6: hashing.mask_ipv6,
+        old_source_mask_ipv6: old.hashing.mask_ipv6,
         ..ServiceRecord::default()
+    }
+}
+
+const fn mode(hashing: Hashing) -> u8 {
+    if hashing.by_source {
+        hash::SOURCE
+    } else {
+        hash::FIVE_TUPLE
     }
 }
 
@@ -343,6 +394,26 @@ fn moves(first: SlotIndex, current: &[Slot], wanted: &[Slot]) -> Vec<Write> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prefix_length_is_a_mask() {
+        for (prefix, mask) in [
+            (1, "128.0.0.0"),
+            (24, "255.255.255.0"),
+            (32, "255.255.255.255"),
+        ] {
+            let mask: std::net::Ipv4Addr = mask.parse().unwrap();
+            assert_eq!(mask_ipv4(prefix), mask.into());
+        }
+        for (prefix, mask) in [
+            (1, "8000::"),
+            (64, "ffff:ffff:ffff:ffff::"),
+            (128, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+        ] {
+            let mask: Ipv6Addr = mask.parse().unwrap();
+            assert_eq!(mask_ipv6(prefix), mask.into());
+        }
+    }
 
     #[test]
     fn only_slots_that_differ_are_written_in_runs() {

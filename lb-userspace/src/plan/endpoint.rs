@@ -6,8 +6,8 @@ use std::{
 };
 
 use lb_common::{
-    abi::backend::Backend as Entry,
-    endian::{Be16, Be32},
+    abi::backend::{Backend as Entry, family},
+    endian::{Be16, Be128},
 };
 
 use crate::model;
@@ -22,17 +22,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Where an entry of `BACKENDS` leads. An address whose last 12 bytes are zero is IPv4.
+    /// Where an entry of `BACKENDS` leads.
     pub fn of_entry(entry: &Entry) -> Self {
-        let [first, rest @ ..] = entry.address;
-        let address = if rest == [Be32::default(); 3] {
-            IpAddr::V4(Ipv4Addr::from(first))
-        } else {
-            let mut octets = [0; 16];
-            for (bytes, word) in octets.chunks_exact_mut(4).zip(entry.address) {
-                bytes.copy_from_slice(&word.to_bytes());
-            }
-            IpAddr::V6(Ipv6Addr::from(octets))
+        let address = match entry.family {
+            family::IPV6 => IpAddr::V6(Ipv6Addr::from(entry.address)),
+            _ => IpAddr::V4(Ipv4Addr::from(entry.address.leading())),
         };
         let port = match entry.port.get() {
             0 => None,
@@ -42,22 +36,29 @@ impl Endpoint {
     }
 
     /// The address as an entry holds it.
-    pub(super) fn address_words(self) -> [Be32; 4] {
-        let mut words = [Be32::default(); 4];
+    pub(super) fn address_field(self) -> Be128 {
+        address_field(self.address)
+    }
+
+    /// Which family that is.
+    pub(super) const fn family(self) -> u8 {
         match self.address {
-            IpAddr::V4(address) => words[0] = address.into(),
-            IpAddr::V6(address) => {
-                for (word, bytes) in words.iter_mut().zip(address.octets().chunks_exact(4)) {
-                    *word = Be32::from_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-                }
-            }
+            IpAddr::V4(_) => family::IPV4,
+            IpAddr::V6(_) => family::IPV6,
         }
-        words
     }
 
     /// The port as an entry holds it: 0 keeps the listener's.
     pub(super) fn port_word(self) -> Be16 {
         Be16::new(self.port.unwrap_or(0))
+    }
+}
+
+/// An address as an entry holds it.
+pub(super) fn address_field(address: IpAddr) -> Be128 {
+    match address {
+        IpAddr::V4(address) => Be128::from_leading(address.into()),
+        IpAddr::V6(address) => address.into(),
     }
 }
 
@@ -94,14 +95,15 @@ mod tests {
 
     #[test]
     fn an_entry_gives_its_endpoint_back() {
-        for address in ["10.0.0.1", "fd77::1", "255.255.255.255"] {
+        for address in ["10.0.0.1", "fd77::1", "fd77::", "255.255.255.255"] {
             for port in [None, Some(80)] {
                 let endpoint = Endpoint {
                     address: address.parse().unwrap(),
                     port,
                 };
                 let entry = Entry {
-                    address: endpoint.address_words(),
+                    family: endpoint.family(),
+                    address: endpoint.address_field(),
                     port: endpoint.port_word(),
                     ..Entry::default()
                 };

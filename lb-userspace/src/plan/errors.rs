@@ -32,13 +32,18 @@ pub enum PlanError {
         /// How many it needs, with those that are about to leave.
         needed: u32,
     },
-    /// Only IPv4 is forwarded.
-    #[error("service {service}: {address} is not an IPv4 address")]
-    NotIpv4 {
+    /// A backend cannot answer for a VIP of the other family.
+    #[error(
+        "service {service}: with dnat, backend {address} and listener {vip} must both be IPv4 or both be \
+         IPv6"
+    )]
+    OtherFamily {
         /// The service.
         service: Arc<str>,
-        /// The listener's or backend's address.
+        /// The backend's address.
         address: IpAddr,
+        /// The listener's.
+        vip: IpAddr,
     },
     /// Replies of one backend would stand for two VIPs.
     #[error(

@@ -3,29 +3,25 @@
 //! An image begins empty, or is read back from the maps of a daemon that died ([`super::adopt`]), and
 //! mirrors every write that was made. Slots outside of a record's range are unspecified.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
-use lb_common::{
-    abi::{
-        backend::{Backend, BackendState},
-        reply::ReplyV4,
-        service::{ServiceId, ServiceRecord},
-        slot::Slot,
-        vip::VipKeyV4,
-    },
-    endian::{Be16, Be32},
+use lb_common::abi::{
+    backend::{Backend, BackendState},
+    service::{ServiceId, ServiceRecord},
+    slot::Slot,
 };
 
 use super::{
     index::{BackendIndex, Range, RecordIndex, SlotIndex},
+    keys::{ReplyTarget, VipKey},
     writes::Write,
 };
 
 /// What the maps hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
-    pub(super) vips: BTreeMap<VipKeyV4, ServiceId>,
-    pub(super) replies: BTreeMap<VipKeyV4, ReplyV4>,
+    pub(super) vips: BTreeMap<VipKey, ServiceId>,
+    pub(super) replies: BTreeMap<VipKey, ReplyTarget>,
     /// The record in force, of each id that has one.
     pub(super) services: BTreeMap<ServiceId, RecordIndex>,
     /// Those in force, and in the middle of a plan those to come and those that were.
@@ -61,6 +57,10 @@ impl Image {
             Write::NextHop { index, next_hop } => {
                 self.backends.entry(*index).or_default().next_hop = next_hop.0;
             }
+            Write::Tunnel { index, source, mtu } => {
+                let entry = self.backends.entry(*index).or_default();
+                (entry.source, entry.mtu) = (*source, *mtu);
+            }
             Write::ResetCounters { index: _ } => {}
             Write::Record { index, record } => self.apply_record(*index, record),
             Write::Slots { first, slots } => self.apply_slots(*first, slots),
@@ -85,21 +85,24 @@ impl Image {
         }
     }
 
-    /// `VIPS_IPV4`.
-    pub fn vips(&self) -> &BTreeMap<VipKeyV4, ServiceId> {
+    /// `VIPS_IPV4` and `VIPS_IPV6`.
+    pub fn vips(&self) -> &BTreeMap<VipKey, ServiceId> {
         &self.vips
     }
 
-    /// `REPLIES_IPV4`.
-    pub fn replies(&self) -> &BTreeMap<VipKeyV4, ReplyV4> {
+    /// `REPLIES_IPV4` and `REPLIES_IPV6`.
+    pub fn replies(&self) -> &BTreeMap<VipKey, ReplyTarget> {
         &self.replies
     }
 
     /// The service that gets the packets for an address, as the program finds it: by the port, else
     /// the one of every port.
-    pub fn service_at(&self, vip: Be32, port: Be16, protocol: u8) -> Option<ServiceId> {
-        let at = |port| self.vips.get(&VipKeyV4::new(vip, port, protocol)).copied();
-        at(port).or_else(|| at(Be16::new(0)))
+    pub fn service_at(&self, vip: SocketAddr, protocol: u8) -> Option<ServiceId> {
+        let at = |port| {
+            let key = VipKey::new(vip.ip(), port, protocol);
+            self.vips.get(&key).copied()
+        };
+        at(vip.port()).or_else(|| at(0))
     }
 
     /// The ids of all published services.

@@ -5,6 +5,7 @@
 //! and its image mirrors every write that was made.
 //!
 //! - [`seed`], [`maglev`]: from the configured seed and the eligible backends to a table.
+//! - [`keys`]: of the tables that there is one of for each version of IP.
 //! - [`image`], [`adopt`]: what the maps hold, mirrored or read back.
 //! - [`reconcile()`]: `claims` gives each service its id, `seating` each backend its index (`occupants`: who
 //!   has which now), `draft` a service its table and record, `vips` and `replies` compare keys, `stages` puts all into order.
@@ -25,6 +26,7 @@ pub mod endpoint;
 pub mod errors;
 pub mod image;
 pub mod index;
+pub mod keys;
 pub mod maglev;
 pub mod motion;
 pub mod naming;
@@ -57,6 +59,7 @@ pub use self::{
     errors::{Limit, PlanError},
     image::{Held, Image},
     index::{BackendIndex, Range, RecordIndex, SlotIndex},
+    keys::{FlowKey, ReplyTarget, VipKey},
     progress::{Progress, ServiceProgress},
     reconcile::reconcile,
     seed::{Seed, TableKey},

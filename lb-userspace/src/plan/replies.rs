@@ -2,41 +2,39 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lb_common::{
-    abi::{reply::ReplyV4, service::ServiceId, vip::VipKeyV4},
-    endian::Be16,
-};
+use lb_common::abi::service::ServiceId;
 
 use super::{
     capacity::Capacity,
     claims::Claim,
-    desired::{Scope, v4_key, vip_key},
+    desired::Scope,
     draft::Draft,
     endpoint::Endpoint,
     errors::{Limit, PlanError},
     image::Image,
+    keys::{ReplyTarget, VipKey},
     seating::{Seat, Seating},
     stages::Stages,
     writes::Write,
 };
-use crate::model::{Forward, Listener, Service};
+use crate::model::{Listener, Service};
 
-/// The wanted contents of `REPLIES_IPV4`.
+/// The wanted contents of `REPLIES_IPV4` and `REPLIES_IPV6`.
 #[derive(Debug, Default)]
 pub(super) struct Replies<'a> {
-    wanted: BTreeMap<VipKeyV4, WantedReply<'a>>,
+    wanted: BTreeMap<VipKey, WantedReply<'a>>,
 }
 
 #[derive(Debug)]
 struct WantedReply<'a> {
     service: &'a Service,
-    reply: ReplyV4,
+    reply: ReplyTarget,
 }
 
 /// The keys of all configured `dnat` backends of the services looked at, and of those that finish their
 /// connections. A backend that another service takes over cannot: its replies are that service's.
 #[derive(Debug, Default)]
-pub(super) struct Wanted(BTreeMap<VipKeyV4, ServiceId>);
+pub(super) struct Wanted(BTreeMap<VipKey, ServiceId>);
 
 impl Wanted {
     pub(super) fn of(claims: &[Claim<'_>]) -> Self {
@@ -53,10 +51,18 @@ impl Wanted {
     /// else: wanted by another service, or for two listeners of this one.
     pub(super) fn let_stay(&mut self, claim: Claim<'_>, endpoint: Endpoint) -> bool {
         let Claim { service, id } = claim;
-        let keys: Vec<VipKeyV4> = reply_keys(service, endpoint).collect();
-        let own: BTreeSet<&VipKeyV4> = keys.iter().collect();
+        let keys: Vec<VipKey> = reply_keys(service, endpoint).collect();
+        let own: BTreeSet<&VipKey> = keys.iter().collect();
         let is_another = |key| self.0.get(key).is_some_and(|other| *other != id);
-        if own.len() < keys.len() || keys.iter().any(is_another) {
+        // Its listeners may be of the other family now.
+        let is_other_family = |listener: &Listener| {
+            service.forward.has_replies()
+                && listener.address.is_ipv6() != endpoint.address.is_ipv6()
+        };
+        if own.len() < keys.len()
+            || keys.iter().any(is_another)
+            || service.listeners.iter().any(is_other_family)
+        {
             return false;
         }
         self.0.extend(keys.into_iter().map(|key| (key, id)));
@@ -65,15 +71,16 @@ impl Wanted {
 }
 
 /// The keys of a backend's replies; none outside of `dnat`, where backends answer clients themselves.
-pub(super) fn reply_keys(service: &Service, endpoint: Endpoint) -> impl Iterator<Item = VipKeyV4> {
-    let listeners = match service.forward {
-        Forward::Dnat => service.listeners.as_slice(),
-        Forward::Dsr => &[],
-    };
-    listeners.iter().filter_map(move |listener| {
-        let port = endpoint.port.unwrap_or(listener.address.port());
-        v4_key(service, endpoint.address, port, listener).ok()
-    })
+pub(super) fn reply_keys(service: &Service, endpoint: Endpoint) -> impl Iterator<Item = VipKey> {
+    let has_replies = service.forward.has_replies();
+    let listeners = service.listeners.iter().filter(move |_| has_replies);
+    listeners.map(move |listener| reply_key(endpoint, listener))
+}
+
+/// The key of the replies that a backend sends on behalf of a listener.
+fn reply_key(endpoint: Endpoint, listener: &Listener) -> VipKey {
+    let port = endpoint.port.unwrap_or(listener.address.port());
+    VipKey::new(endpoint.address, port, listener.protocol.number())
 }
 
 impl<'a> Replies<'a> {
@@ -84,7 +91,7 @@ impl<'a> Replies<'a> {
         seating: &Seating<'a>,
     ) -> Result<(), PlanError> {
         // In the other modes backends answer clients themselves.
-        if claim.service.forward != Forward::Dnat {
+        if !claim.service.forward.has_replies() {
             return Ok(());
         }
         for seat in &seating.seats {
@@ -116,7 +123,7 @@ impl<'a> Replies<'a> {
                         .withdrawn_replies
                         .push(Write::DeleteReply { key: *key });
                     stages.late_replies.push(insert);
-                    waiting.insert(reply.service);
+                    waiting.insert(reply.service());
                 }
                 None => {
                     stages.replies.push(insert);
@@ -144,7 +151,7 @@ impl<'a> Replies<'a> {
         image: &Image,
         stages: &mut Stages,
     ) {
-        let delete = |key: &VipKeyV4| Write::DeleteReply { key: *key };
+        let delete = |key: &VipKey| Write::DeleteReply { key: *key };
         if scope.is_all() {
             let unwanted = image
                 .replies()
@@ -155,12 +162,12 @@ impl<'a> Replies<'a> {
         }
         for draft in drafts {
             let Claim { service, id } = draft.claim();
-            let unwanted: BTreeSet<VipKeyV4> = draft
+            let unwanted: BTreeSet<VipKey> = draft
                 .seating
                 .gone()
                 .flat_map(|(endpoint, _)| reply_keys(service, endpoint))
                 .filter(|key| !self.wanted.contains_key(key))
-                .filter(|key| image.replies().get(key).is_some_and(|r| r.service == id))
+                .filter(|key| image.replies().get(key).is_some_and(|r| r.service() == id))
                 .collect();
             stages.reply_deletes.extend(unwanted.iter().map(delete));
         }
@@ -174,22 +181,21 @@ impl<'a> Replies<'a> {
     ) -> Result<(), PlanError> {
         let Claim { service, id } = claim;
         let address = seat.endpoint.address;
-        let port = seat.endpoint.port.unwrap_or(listener.address.port());
-        let key = v4_key(service, address, port, listener)?;
-        let vip = vip_key(service, listener)?;
-        let reply = ReplyV4 {
-            address: vip.address,
-            port: Be16::new(listener.address.port()),
-            reserved: 0,
-            service: id,
-            backend: seat.index.0,
-        };
+        let key = reply_key(seat.endpoint, listener);
+        let reply = ReplyTarget::new(listener.address, id, seat.index.0);
+        if !reply.fits(&key) {
+            return Err(PlanError::OtherFamily {
+                service: service.name.clone(),
+                address,
+                vip: listener.address.ip(),
+            });
+        }
         match self.wanted.get(&key) {
             Some(other) if !is_same(&other.reply, &reply) => Err(PlanError::ReplyTaken {
                 service: service.name.clone(),
                 other: other.service.name.clone(),
                 address,
-                port,
+                port: key.port(),
             }),
             Some(_) => Ok(()),
             None => {
@@ -202,10 +208,6 @@ impl<'a> Replies<'a> {
 
 /// Whether packets are treated the same. The backend's index is a hint for tracing: a service that
 /// moves to another range of backends does not interrupt its replies for it.
-fn is_same(a: &ReplyV4, b: &ReplyV4) -> bool {
-    let hintless = |reply: &ReplyV4| ReplyV4 {
-        backend: 0,
-        ..*reply
-    };
-    hintless(a) == hintless(b)
+fn is_same(a: &ReplyTarget, b: &ReplyTarget) -> bool {
+    (a.vip(), a.service()) == (b.vip(), b.service())
 }

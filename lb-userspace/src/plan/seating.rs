@@ -9,17 +9,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lb_common::abi::{
-    backend::{Backend as Entry, BackendState, NextHop},
-    service::{ServiceId, ServiceRecord},
-    slot::{LocalBackend, MAX_LOCAL_BACKEND},
+use lb_common::{
+    abi::{
+        backend::{Backend as Entry, BackendState, NextHop},
+        service::{ServiceId, ServiceRecord},
+        slot::{LocalBackend, MAX_LOCAL_BACKEND},
+    },
+    endian::Be128,
 };
 
 use super::{
     alloc::Space,
     claims::Claim,
     desired::{Desired, View},
-    endpoint::Endpoint,
+    endpoint::{Endpoint, address_field},
     errors::{Limit, PlanError},
     image::Image,
     index::{BackendIndex, Range},
@@ -53,6 +56,8 @@ pub(super) struct Seat<'a> {
     pub(super) index: BackendIndex,
     role: Role<'a>,
     view: View,
+    /// Whether its packets get an outer header.
+    tunneled: bool,
     origin: Origin,
 }
 
@@ -78,6 +83,13 @@ enum Origin {
     Moved(Entry, BackendIndex),
     /// Nothing; the entry gets this generation.
     New(u16),
+}
+
+/// What of a tunnel's outer header is not the same for all backends, and its room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tunnel {
+    source: Be128,
+    mtu: u32,
 }
 
 /// How new flows begin to come to backends.
@@ -150,6 +162,7 @@ impl<'a> Seating<'a> {
                     on_death: service.connections.on_death,
                 },
                 view: desired.view(&key),
+                tunneled: service.forward.is_tunnel(),
                 origin: match held {
                     Some(held) => origin(&held),
                     None => Origin::New(next_generation(image.backend(index))),
@@ -165,6 +178,7 @@ impl<'a> Seating<'a> {
                     index,
                     role: Role::Leaving,
                     view: View::default(),
+                    tunneled: service.forward.is_tunnel(),
                     origin: origin(&held),
                 });
             }
@@ -258,14 +272,38 @@ impl Seat<'_> {
 
     /// A backend once reached keeps its last next hop, and health decides.
     fn is_eligible(&self) -> bool {
-        self.view.health.is_usable() && self.weight() > 0 && self.next_hop().is_resolved()
+        self.view.health.is_usable() && self.weight() > 0 && self.is_reached()
+    }
+
+    fn is_reached(&self) -> bool {
+        let Tunnel { source, mtu } = self.tunnel();
+        let has_outer = source != Be128::default() && mtu > 0;
+        self.next_hop().is_resolved() && (has_outer || !self.tunneled)
     }
 
     fn next_hop(&self) -> NextHop {
-        self.view.resolved().unwrap_or(match &self.origin {
-            Origin::Kept(entry) | Origin::Moved(entry, _) => NextHop(entry.next_hop),
-            Origin::New(_) => NextHop::UNRESOLVED,
-        })
+        let held = self.held().map_or(0, |entry| entry.next_hop);
+        self.view.resolved().unwrap_or(NextHop(held))
+    }
+
+    /// As it is known, or was last. Packets without an outer header read none of it: what a service
+    /// leaves behind that was a tunnel once stays, since packets may still be using it.
+    fn tunnel(&self) -> Tunnel {
+        let Entry { source, mtu, .. } = self.held().copied().unwrap_or_default();
+        if !self.tunneled {
+            return Tunnel { source, mtu };
+        }
+        Tunnel {
+            source: self.view.source.map_or(source, address_field),
+            mtu: self.view.mtu.unwrap_or(mtu),
+        }
+    }
+
+    fn held(&self) -> Option<&Entry> {
+        match &self.origin {
+            Origin::Kept(entry) | Origin::Moved(entry, _) => Some(entry),
+            Origin::New(_) => None,
+        }
     }
 
     fn takes_no_new_flows(&self) -> bool {
@@ -308,19 +346,22 @@ impl Seat<'_> {
         if beginning.contains(&self.local) {
             return FIRST_ADMITTED;
         }
-        let held = match &self.origin {
-            Origin::Kept(entry) | Origin::Moved(entry, _) => BackendState(entry.state).admit(),
-            Origin::New(_) => u16::MAX,
-        };
+        let held = self
+            .held()
+            .map_or(u16::MAX, |entry| BackendState(entry.state).admit());
         progress.admit.get(&self.local).copied().unwrap_or(held)
     }
 
     fn write(&self, id: ServiceId, admission: Admission<'_>, stages: &mut Stages) {
         let (next_hop, state) = (self.next_hop(), self.state(admission));
+        let Tunnel { source, mtu } = self.tunnel();
         match self.origin {
             Origin::Kept(entry) => {
                 if entry.next_hop != next_hop.0 {
                     stages.next_hop(self.index, next_hop);
+                }
+                if (entry.source, entry.mtu) != (source, mtu) {
+                    stages.tunnel(self.index, self.tunnel());
                 }
                 if entry.state != state.0 {
                     stages.state(self.index, state);
@@ -333,6 +374,8 @@ impl Seat<'_> {
                 let entry = Entry {
                     next_hop: next_hop.0,
                     state: state.0,
+                    source,
+                    mtu,
                     ..entry
                 };
                 stages.entry(self.index, entry);
@@ -344,7 +387,10 @@ impl Seat<'_> {
                     state: state.0,
                     generation,
                     port: self.endpoint.port_word(),
-                    address: self.endpoint.address_words(),
+                    address: self.endpoint.address_field(),
+                    family: self.endpoint.family(),
+                    source,
+                    mtu,
                     service: id,
                     ..Entry::default()
                 },
@@ -386,12 +432,19 @@ impl Stages {
         self.entries.push(Write::ResetCounters { index });
         self.entries.push(Write::Backend {
             index,
-            entry: Box::new(entry),
+            entry: Box::new(Entry {
+                index: index.0,
+                ..entry
+            }),
         });
     }
 
     fn next_hop(&mut self, index: BackendIndex, next_hop: NextHop) {
         self.next_hops.push(Write::NextHop { index, next_hop });
+    }
+
+    fn tunnel(&mut self, index: BackendIndex, Tunnel { source, mtu }: Tunnel) {
+        self.next_hops.push(Write::Tunnel { index, source, mtu });
     }
 
     fn state(&mut self, index: BackendIndex, state: BackendState) {

@@ -24,7 +24,7 @@ use super::writes::{Phase, Plan, Write};
 pub(super) struct Stages {
     /// Build: backends that died. First, since packets are being lost.
     pub(super) deaths: Vec<Write>,
-    /// Build: next hops that changed.
+    /// Build: next hops, sources and MTUs that changed.
     pub(super) next_hops: Vec<Write>,
     /// Build: entries that nothing names yet.
     pub(super) entries: Vec<Write>,

@@ -63,8 +63,7 @@ impl Image {
     /// The id of a configured service: that of a listener of it.
     pub fn service_id(&self, service: &Service) -> Option<ServiceId> {
         service.listeners.iter().find_map(|listener| {
-            let key = vip_key(service, listener).ok()?;
-            let id = *self.vips().get(&key)?;
+            let id = *self.vips().get(&vip_key(listener))?;
             self.services.contains_key(&id).then_some(id)
         })
     }
@@ -119,6 +118,9 @@ impl Image {
                 Some(_) => Health::Unknown,
             },
             next_hop: Some(NextHop(entry.next_hop)).filter(|next_hop| next_hop.is_resolved()),
+            // The entries keep what they have of these until more is known.
+            source: None,
+            mtu: None,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lb_common::abi::{service::ServiceId, vip::VipKeyV4};
+use lb_common::abi::service::ServiceId;
 
 use super::{
     capacity::Capacity,
@@ -10,6 +10,7 @@ use super::{
     desired::vip_key,
     errors::{Limit, PlanError},
     image::Image,
+    keys::VipKey,
     stages::Stages,
     writes::Write,
 };
@@ -27,7 +28,7 @@ pub(super) fn compare(
     let mut entries = image.vips().len();
     for claim in claims {
         for listener in &claim.service.listeners {
-            let key = vip_key(claim.service, listener)?;
+            let key = vip_key(listener);
             let held = image.vips().get(&key);
             if wanted.insert(key, claim.id).is_some() || held == Some(&claim.id) {
                 continue;
@@ -47,7 +48,7 @@ pub(super) fn compare(
     Ok(())
 }
 
-fn deletes(image: &Image, wanted: &BTreeMap<VipKeyV4, ServiceId>) -> Vec<Write> {
+fn deletes(image: &Image, wanted: &BTreeMap<VipKey, ServiceId>) -> Vec<Write> {
     image
         .vips()
         .iter()

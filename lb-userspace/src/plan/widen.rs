@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use lb_common::abi::service::ServiceId;
 
-use super::{image::Image, replies::reply_keys, seed::Seed};
+use super::{draft::hashing, image::Image, replies::reply_keys, seed::Seed};
 use crate::model::{Model, Service};
 
 /// Adds to `names` the services that a plan for those has to look at as well:
@@ -37,7 +37,7 @@ pub fn widen(names: &mut BTreeSet<Arc<str>>, model: &Model, seed: &Seed, image: 
 fn holders(service: &Service, image: &Image) -> impl Iterator<Item = ServiceId> {
     let id = image.service_id(service);
     let keys = (service.backends.iter()).flat_map(|b| reply_keys(service, b.into()));
-    keys.filter_map(|key| Some(image.replies().get(&key)?.service))
+    keys.filter_map(|key| Some(image.replies().get(&key)?.service()))
         .filter(move |holder| Some(*holder) != id)
 }
 
@@ -45,6 +45,7 @@ fn holders(service: &Service, image: &Image) -> impl Iterator<Item = ServiceId> 
 fn awaits_table(service: &Service, seed: &Seed, image: &Image) -> bool {
     let held = image.service_id(service).and_then(|id| image.service(id));
     held.is_some_and(|held| {
-        held.record.slots_count != service.table_size || held.record.hash_key != seed.flow
+        held.record.slots_count != service.table_size
+            || held.record.hashing() != hashing(service, seed.flow)
     })
 }

@@ -1,14 +1,18 @@
 //! What a plan consists of: single writes into the maps, in phases.
 
-use lb_common::abi::{
-    backend::{Backend, BackendState, NextHop},
-    reply::ReplyV4,
-    service::{ServiceId, ServiceRecord, ServiceRef},
-    slot::Slot,
-    vip::VipKeyV4,
+use lb_common::{
+    abi::{
+        backend::{Backend, BackendState, NextHop},
+        service::{ServiceId, ServiceRecord, ServiceRef},
+        slot::Slot,
+    },
+    endian::Be128,
 };
 
-use super::index::{BackendIndex, RecordIndex, SlotIndex};
+use super::{
+    index::{BackendIndex, RecordIndex, SlotIndex},
+    keys::{ReplyTarget, VipKey},
+};
 
 /// One write into one map.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +37,15 @@ pub enum Write {
         index: BackendIndex,
         /// What.
         next_hop: NextHop,
+    },
+    /// The `source` and `mtu` words of a value of `BACKENDS`, each atomically.
+    Tunnel {
+        /// Where.
+        index: BackendIndex,
+        /// Source of the outer header, held as the entry's address.
+        source: Be128,
+        /// Bytes that a packet with its outer header may have.
+        mtu: u32,
     },
     /// Zeroes a value of `BACKEND_COUNTERS` on every CPU; planned only while nothing names the index.
     ResetCounters {
@@ -61,29 +74,29 @@ pub enum Write {
         /// The record in force from now on; [`ServiceRef::NONE`] frees the id.
         record: ServiceRef,
     },
-    /// A key of `VIPS_IPV4` that is not there.
+    /// A key of `VIPS_IPV4` or `VIPS_IPV6` that is not there.
     InsertVip {
         /// The key.
-        key: VipKeyV4,
+        key: VipKey,
         /// The value.
         service: ServiceId,
     },
-    /// A key of `VIPS_IPV4` that is there.
+    /// A key of `VIPS_IPV4` or `VIPS_IPV6` that is there.
     DeleteVip {
         /// The key.
-        key: VipKeyV4,
+        key: VipKey,
     },
-    /// A key of `REPLIES_IPV4` that is not there.
+    /// A key of `REPLIES_IPV4` or `REPLIES_IPV6` that is not there.
     InsertReply {
         /// The key: a backend's address, port and protocol.
-        key: VipKeyV4,
+        key: VipKey,
         /// The value.
-        reply: ReplyV4,
+        reply: ReplyTarget,
     },
-    /// A key of `REPLIES_IPV4` that is there.
+    /// A key of `REPLIES_IPV4` or `REPLIES_IPV6` that is there.
     DeleteReply {
         /// The key.
-        key: VipKeyV4,
+        key: VipKey,
     },
 }
 

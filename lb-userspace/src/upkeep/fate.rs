@@ -1,13 +1,10 @@
 //! Which service and slot a flow's entry belongs to.
 
 use lb_common::abi::{
-    backend::BackendState,
-    flow::{FlowEntry, FlowKeyV4},
-    service::ServiceId,
-    slot::LocalBackend,
+    backend::BackendState, flow::FlowEntry, service::ServiceId, slot::LocalBackend,
 };
 
-use crate::plan::{Image, Range};
+use crate::plan::{FlowKey, Image, Range};
 
 /// Entries whose flow has sent nothing but SYNs, in seconds of silence: Linux gives up a SYN after 63.
 pub(super) const SYN_ONLY_SECONDS: u64 = 75;
@@ -34,12 +31,12 @@ pub(super) struct Place {
 }
 
 /// Finds the place of a flow, as the program does; `None`: its VIP is nobody's.
-pub(super) fn place(image: &Image, key: &FlowKeyV4) -> Option<Place> {
-    let service = image.service_at(key.destination, key.destination_port, key.protocol)?;
+pub(super) fn place(image: &Image, key: &FlowKey) -> Option<Place> {
+    let service = image.service_at(key.vip(), key.protocol())?;
     let record = image.service(service)?.record;
     Some(Place {
         service,
-        slot: key.hash(record.hash_key).slot(record.slots_count),
+        slot: key.hash(record.hashing()).slot(record.slots_count),
         backend: 0,
     })
 }

@@ -33,11 +33,7 @@ mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use lb_common::abi::{
-    flow::{FlowEntry, FlowKeyV4},
-    service::ServiceId,
-    slot::LocalBackend,
-};
+use lb_common::abi::{flow::FlowEntry, service::ServiceId, slot::LocalBackend};
 
 pub use self::{duration::in_ticks, gauges::BackendGauges};
 use self::{
@@ -46,7 +42,7 @@ use self::{
 };
 use crate::{
     model::Model,
-    plan::{Image, Progress, Scope},
+    plan::{FlowKey, Image, Progress, Scope},
 };
 
 /// Everything that is remembered of the past; [`Default`] knows nothing yet.
@@ -171,9 +167,9 @@ impl Upkeep {
     pub fn judge(
         &mut self,
         image: &Image,
-        entries: &[(FlowKeyV4, FlowEntry)],
+        entries: &[(FlowKey, FlowEntry)],
         now: u64,
-    ) -> Vec<(FlowKeyV4, FlowEntry)> {
+    ) -> Vec<(FlowKey, FlowEntry)> {
         let mut unneeded = Vec::new();
         for (key, entry) in entries {
             match self.fate(image, key, *entry, now) {
@@ -189,7 +185,7 @@ impl Upkeep {
     pub fn took(
         &mut self,
         image: &Image,
-        key: &FlowKeyV4,
+        key: &FlowKey,
         judged: FlowEntry,
         taken: Option<FlowEntry>,
     ) -> Option<FlowEntry> {
@@ -231,7 +227,7 @@ impl Upkeep {
             .unwrap_or_default()
     }
 
-    fn fate(&self, image: &Image, key: &FlowKeyV4, entry: FlowEntry, now: u64) -> Fate {
+    fn fate(&self, image: &Image, key: &FlowKey, entry: FlowEntry, now: u64) -> Fate {
         let Some(place) = fate::place(image, key) else {
             return Fate::Unneeded;
         };

@@ -283,7 +283,7 @@ impl Case {
         let mut keys = Vec::with_capacity(flows as usize);
         for number in 0..flows {
             let segment = self.segment(&world.net, vary.of(number))?;
-            keys.push(world.key(segment.source, segment.destination));
+            keys.push(world.key(segment.source, segment.destination)?);
         }
         world.remember(keys.into_iter())
     }
@@ -304,7 +304,7 @@ impl Case {
                 let mac = backend_mac(backend.ip().octets()[3]);
                 let destination = match self.shape.forward {
                     "dsr" => before.destination,
-                    _ => backend,
+                    _ => backend.into(),
                 };
                 let after = Segment {
                     destination,
@@ -321,7 +321,7 @@ impl Case {
             }
             Traffic::Reply => {
                 let after = Segment {
-                    source: SocketAddrV4::new(Ipv4Addr::from(FIRST_VIP), VIP_PORT),
+                    source: SocketAddrV4::new(Ipv4Addr::from(FIRST_VIP), VIP_PORT).into(),
                     ttl: before.ttl - 1,
                     ..before
                 };
@@ -370,8 +370,8 @@ impl Case {
             _ => Segment::new("0.0.0.0:0", "0.0.0.0:0", flags).payload(&PAYLOAD),
         };
         let segment = Segment {
-            source,
-            destination,
+            source: source.into(),
+            destination: destination.into(),
             ..blank
         };
         Ok(segment.link(mac, own))

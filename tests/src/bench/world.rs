@@ -5,26 +5,24 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
 };
 
 use anyhow::{Context as _, Result, bail};
-use lb_common::{
-    abi::{
-        backend::NextHop,
-        flow::{FlowEntry, FlowKeyV4},
-        service::{ServiceRecord, tracking},
-        settings::feature,
-        slot::{LocalBackend, Slot},
-    },
-    endian::{Be16, Be32},
-    hash::FlowHash,
+use lb_common::abi::{
+    backend::NextHop,
+    flow::FlowEntry,
+    service::{ServiceRecord, tracking},
+    settings::feature,
+    slot::{LocalBackend, Slot},
 };
 use lb_userspace::{
     config,
     dataplane::{Dataplane, Device, Options, Table},
     model::{BackendKey, Health, Limits, Model, XdpMode},
-    plan::{self, BackendIndex, Desired, Image, Phase, Plan, Seed, SlotIndex, View, Write},
+    plan::{
+        self, BackendIndex, Desired, FlowKey, Image, Phase, Plan, Seed, SlotIndex, View, Write,
+    },
 };
 use testbed::{
     host::Host,
@@ -218,7 +216,7 @@ impl World {
     }
 
     /// Gives every one of these flows an entry: of the backend that its packets have to go to.
-    pub(crate) fn remember(&mut self, flows: impl Iterator<Item = FlowKeyV4>) -> Result<()> {
+    pub(crate) fn remember(&mut self, flows: impl Iterator<Item = FlowKey>) -> Result<()> {
         let table = match self.shape.slots {
             Slots::Always => Table::Always,
             _ => Table::Transition,
@@ -239,51 +237,38 @@ impl World {
     /// `known`: it is not a flow's first.
     pub(crate) fn backend_of(
         &self,
-        client: SocketAddrV4,
-        vip: SocketAddrV4,
+        client: SocketAddr,
+        vip: SocketAddr,
         known: bool,
     ) -> Result<SocketAddrV4> {
-        let (index, _) = self.index_of(&self.key(client, vip), known)?;
+        let (index, _) = self.index_of(&self.key(client, vip)?, known)?;
         let entry = self
             .image
             .backend(index)
             .context("the slot names no backend")?;
-        let [address, ..] = entry.address;
+        let address = entry.address.leading();
         Ok(SocketAddrV4::new(Ipv4Addr::from(address), entry.port.get()))
     }
 
     /// The key of a client's flow.
-    pub(crate) fn key(&self, client: SocketAddrV4, vip: SocketAddrV4) -> FlowKeyV4 {
-        FlowKeyV4 {
-            source: Be32::from(*client.ip()),
-            destination: Be32::from(*vip.ip()),
-            source_port: Be16::new(client.port()),
-            destination_port: Be16::new(vip.port()),
-            protocol: if self.shape.protocol == "udp" { 17 } else { 6 },
-            reserved: [0; 3],
-        }
+    pub(crate) fn key(&self, client: SocketAddr, vip: SocketAddr) -> Result<FlowKey> {
+        let protocol = if self.shape.protocol == "udp" { 17 } else { 6 };
+        FlowKey::new(client, vip, protocol).context("a flow of two families")
     }
 
-    fn index_of(&self, flow: &FlowKeyV4, known: bool) -> Result<(BackendIndex, ServiceRecord)> {
+    fn index_of(&self, flow: &FlowKey, known: bool) -> Result<(BackendIndex, ServiceRecord)> {
         let id = self
             .image
             .vips()
             .iter()
-            .find(|(key, _)| key.address == flow.destination)
+            .find(|(key, _)| key.address() == flow.vip().ip())
             .map(|(_, id)| *id)
             .context("no VIP")?;
         let held = self
             .image
             .service(id)
             .context("the service is not published")?;
-        let hash = FlowHash::ipv4(
-            held.record.hash_key,
-            flow.source,
-            flow.destination,
-            flow.source_port,
-            flow.destination_port,
-            flow.protocol,
-        );
+        let hash = flow.hash(held.record.hashing());
         let slot: Slot = held.slots[hash.slot(held.record.slots_count) as usize];
         let local = if known { slot.owner() } else { slot.current() };
         let index = held.record.backends_first + u32::from(local) - 1;
@@ -350,7 +335,15 @@ pub(crate) fn views(model: &Model, port: u16) -> Result<BTreeMap<BackendKey, Vie
             };
             let next_hop = Some(NextHop::new(backend_mac(address.octets()[3]), port));
             let health = Health::Unchecked;
-            views.insert(service.key(backend), View { health, next_hop });
+            views.insert(
+                service.key(backend),
+                View {
+                    health,
+                    next_hop,
+                    source: None,
+                    mtu: None,
+                },
+            );
         }
     }
     Ok(views)

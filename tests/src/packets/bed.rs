@@ -1,80 +1,36 @@
 //! Where fixtures run: the program on filled maps, on a host whose links lead nowhere.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
-};
+mod run;
+mod setup;
+mod side;
+
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use aya::{TestRun as _, TestRunOptions};
-use lb_common::abi::{
-    backend::NextHop,
-    counters::{BackendCounters, Counter, DropReason},
-    flow::{FlowEntry, FlowKeyV4},
+use lb_common::{
+    abi::{
+        backend::NextHop,
+        flow::FlowEntry,
+        service::{ServiceId, ServiceRecord},
+    },
+    hash::FlowHash,
 };
 use lb_userspace::{
-    config,
-    dataplane::{Dataplane, Device, DryRun, Options, Table},
-    model::{BackendKey, Health, Limits, Model},
-    plan::{self, Desired, Image, Phase, Plan, Seed, View, Write},
+    dataplane::{Dataplane, Device, IpVersion, Options, Table, Walked},
+    model::{BackendKey, Health, Model},
+    plan::{self, Desired, FlowKey, Image, Phase, Plan, Range, Seed, View, Write},
 };
 
-use crate::{host::Host, sweep};
+pub use self::{
+    run::{Outcome, Ran},
+    setup::{Setup, Unknown, WEB},
+    side::{CLIENT_MAC, Side, backend_mac},
+};
+use super::Segment;
+use crate::{host, host::Host, mode::Family, sweep};
 
-/// A `dnat` service of one backend, `b1`.
-pub const WEB: &str = r#"
-[[service]]
-name = "web"
-listen = ["tcp://10.77.0.80:80"]
-[[service.backend]]
-name = "b1"
-address = "10.77.2.11:8080"
-"#;
-
-/// The client's MAC, on the front network.
-pub const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 1, 10];
-
-/// The MAC of the backend with this last octet in its address.
-pub const fn backend_mac(octet: u8) -> [u8; 6] {
-    [2, 0, 0, 0, 2, octet]
-}
-
-/// An interface of the load balancer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Side {
-    /// 10.77.1.0/24: clients.
-    Front,
-    /// 10.77.2.0/24: backends.
-    Back,
-}
-
-/// What became of a packet, but for its bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// `XDP_PASS`.
-    Pass,
-    /// `XDP_TX`.
-    Transmit,
-    /// `XDP_REDIRECT`.
-    Redirect,
-    /// `XDP_DROP`, for this reason.
-    Drop(DropReason),
-    /// `XDP_DROP`, handed to the daemon.
-    Punt,
-}
-
-/// All that a run left behind.
-#[derive(Debug)]
-pub struct Ran {
-    /// The program's return code.
-    pub action: u32,
-    /// The frame after it.
-    pub frame: Vec<u8>,
-    /// Counters that changed, by how much.
-    pub counters: BTreeMap<Counter, u64>,
-    /// Backends' counters that changed, by how much; by the backend's name.
-    pub backends: BTreeMap<String, BackendCounters>,
-}
+/// Bytes that an IP packet may have on the way to a backend, unless a test says otherwise.
+const MTU: u32 = 1500;
 
 /// The program, its maps and a host around it; all gone when dropped.
 pub struct Bed {
@@ -85,6 +41,7 @@ pub struct Bed {
     seed: Seed,
     devices: BTreeMap<Side, Device>,
     image: Image,
+    frags: bool,
     // Taken out only to be removed.
     dataplane: Option<Dataplane>,
 }
@@ -93,38 +50,20 @@ impl Bed {
     /// Loads the program for the services in `services` (the `[[service]]` part of a
     /// configuration). Backends are healthy and resolved. `None`: skipped, and said why.
     pub fn new(services: &str) -> Result<Option<Self>> {
+        Self::with(&Setup {
+            services,
+            ..Setup::default()
+        })
+    }
+
+    /// Loads the program for a setup. `None`: skipped, and said why.
+    pub fn with(setup: &Setup<'_>) -> Result<Option<Self>> {
         if !sweep::ready() {
             return Ok(None);
         }
         let name = sweep::unique_name();
-        let host = Host::new(&format!("{name}-lb"))?;
-        let peer = Host::new(&format!("{name}-peer"))?;
-        let mut devices = BTreeMap::new();
-        for side in [Side::Front, Side::Back] {
-            host.join(side.name(), &peer, side.name())?;
-            host.address(side.name(), side.network(1), 24)?;
-            let link = host.link(side.name())?;
-            let device = Device {
-                name: link.name,
-                ifindex: link.index,
-                mac: link.mac,
-            };
-            devices.insert(side, device);
-        }
-        host.forward()?;
-        host.set_neighbour("front", Side::Front.network(10), CLIENT_MAC)?;
-
-        let text = format!(
-            "[daemon]\ninstance = \"{name}\"\nseed = \"fixtures\"\n[[interface]]\nname = \
-             \"front\"\n[[interface]]\nname = \"back\"\n{services}"
-        );
-        let mut model = config::parse("fixture", &text)?.model;
-        model.limits = Limits {
-            services: 16,
-            backends: 64,
-            slots: 1 << 16,
-            flows_ipv4: 1 << 12,
-        };
+        let (host, peer, devices) = network(&name)?;
+        let model = setup.model(&name)?;
         let seed = Seed::derive(model.daemon.seed.as_deref());
         let options = Options {
             bpffs: &model.daemon.bpffs,
@@ -145,9 +84,10 @@ impl Bed {
             seed,
             devices,
             image,
+            frags: setup.frags,
             dataplane: Some(dataplane),
         };
-        bed.views = bed.everything_well();
+        bed.views = bed.everything_well(setup.unknown);
         bed.apply()?;
         Ok(Some(bed))
     }
@@ -172,9 +112,16 @@ impl Bed {
 
     /// Takes every backend of the configuration as failed, or as healthy again.
     pub fn set_health(&mut self, health: Health) -> Result<()> {
-        self.views
-            .values_mut()
-            .for_each(|view| view.health = health);
+        self.change_views(|view| view.health = health)
+    }
+
+    /// Says how many bytes an IP packet may have on the way to every backend.
+    pub fn set_mtu(&mut self, mtu: u32) -> Result<()> {
+        self.change_views(|view| view.mtu = Some(mtu))
+    }
+
+    fn change_views(&mut self, change: impl FnMut(&mut View)) -> Result<()> {
+        self.views.values_mut().for_each(change);
         self.apply()
     }
 
@@ -209,97 +156,75 @@ impl Bed {
             .with_context(|| format!("no backend {backend}"))
     }
 
-    /// Asks what would become of a packet that came in on `side`.
-    pub fn dry_run(&mut self, side: Side, frame: &[u8]) -> Result<DryRun> {
-        let ifindex = self.devices[&side].ifindex;
-        let dataplane = self.dataplane.as_mut().context("taken only in drop")?;
-        Ok(self.host.run(|| dataplane.dry_run(frame, ifindex))?)
+    /// The service that a client's segment is for, and its record in force.
+    pub fn service(&self, segment: &Segment) -> Result<(ServiceId, ServiceRecord)> {
+        let (vip, protocol) = (segment.destination, segment.protocol());
+        let id = self.image.service_at(vip, protocol);
+        let id = id.with_context(|| format!("no service at {vip}"))?;
+        let held = self.image.service(id).context("not published")?;
+        Ok((id, held.record))
+    }
+
+    /// The flow hash of a client's segment.
+    pub fn hash(&self, segment: &Segment) -> Result<FlowHash> {
+        let (_, record) = self.service(segment)?;
+        let key = FlowKey::new(segment.source, segment.destination, segment.protocol());
+        Ok(key.context("two families")?.hash(record.hashing()))
+    }
+
+    /// The backend that a client's segment goes to while all slots are at rest.
+    pub fn chosen(&self, segment: &Segment) -> Result<&str> {
+        let (id, record) = self.service(segment)?;
+        let slots = self.image.service(id).context("not published")?.slots;
+        let slot = self.hash(segment)?.slot(record.slots_count);
+        let local = slots.get(slot as usize).context("no slot")?.current();
+        let index = Range::backends(&record).backend(local);
+        let indices = self.image.backend_indices(&self.model);
+        self.model
+            .services
+            .iter()
+            .flat_map(|service| service.backends.iter().map(move |b| (service.key(b), b)))
+            .find(|(key, _)| indices.get(key).copied() == index)
+            .map(|(_, backend)| &*backend.name)
+            .context("the slot names no backend")
     }
 
     /// Every entry of a flow table.
-    pub fn flows(&self, table: Table) -> Result<BTreeMap<FlowKeyV4, FlowEntry>> {
+    pub fn flows(&self, table: Table) -> Result<BTreeMap<FlowKey, FlowEntry>> {
         let dataplane = self.dataplane.as_ref().context("taken only in drop")?;
         let mut flows = BTreeMap::new();
-        let mut from = None;
-        loop {
-            let batch = dataplane.flows(table, from, 256)?;
-            flows.extend(batch.entries);
-            match batch.next {
-                Some(next) => from = Some(next),
-                None => return Ok(flows),
+        for version in [IpVersion::V4, IpVersion::V6] {
+            let walked = Walked { table, version };
+            let mut from = None;
+            loop {
+                let batch = dataplane.flows(walked, from, 256)?;
+                flows.extend(batch.entries);
+                from = batch.next;
+                if from.is_none() {
+                    break;
+                }
             }
         }
-    }
-
-    /// Runs one packet that came in on `side`.
-    pub fn run(&mut self, side: Side, frame: &[u8]) -> Result<Ran> {
-        let ifindex = self.devices[&side].ifindex;
-        let (before, backends_before) = (self.counters()?, self.backends()?);
-        let context = xdp_md(frame.len() as u32, ifindex);
-        let mut out = vec![0; frame.len() + 256];
-        let dataplane = self.dataplane.as_mut().context("taken only in drop")?;
-        let result = self.host.run(|| {
-            dataplane
-                .program()?
-                .test_run(TestRunOptions {
-                    data_in: Some(frame),
-                    data_out: Some(&mut out),
-                    ctx_in: Some(&context),
-                    ..TestRunOptions::default()
-                })
-                .context("BPF_PROG_TEST_RUN")
-        })?;
-        out.truncate(result.data_size_out as usize);
-        let (after, backends_after) = (self.counters()?, self.backends()?);
-        let counters = after
-            .into_iter()
-            .map(|(counter, value)| (counter, value - before[&counter]))
-            .filter(|(_, change)| *change != 0)
-            .collect();
-        let backends = backends_after
-            .into_iter()
-            .map(|(name, now)| {
-                let then = backends_before[&name];
-                let change = BackendCounters {
-                    packets: now.packets - then.packets,
-                    bytes: now.bytes - then.bytes,
-                    new_flows: now.new_flows - then.new_flows,
-                };
-                (name, change)
-            })
-            .filter(|(_, change)| *change != BackendCounters::default())
-            .collect();
-        Ok(Ran {
-            action: result.return_value,
-            frame: out,
-            counters,
-            backends,
-        })
+        Ok(flows)
     }
 
     /// Every backend healthy and on the back network, or the front one if its address says so.
-    fn everything_well(&self) -> BTreeMap<BackendKey, View> {
+    fn everything_well(&self, unknown: Unknown) -> BTreeMap<BackendKey, View> {
         let mut views = BTreeMap::new();
         for service in &self.model.services {
             for backend in &service.backends {
-                let IpAddr::V4(address) = backend.address else {
-                    continue;
-                };
-                let [_, _, network, octet] = address.octets();
-                let side = if network == 1 {
-                    Side::Front
-                } else {
-                    Side::Back
-                };
+                let (side, number) = Side::of(backend.address);
                 let port = self
                     .dataplane
                     .as_ref()
                     .and_then(|dataplane| dataplane.port(self.devices[&side].ifindex))
                     .unwrap_or_default();
-                let next_hop = Some(NextHop::new(backend_mac(octet), port));
+                let source = side.address(Family::of(backend.address), 1);
                 let view = View {
                     health: Health::Up,
-                    next_hop,
+                    next_hop: Some(NextHop::new(backend_mac(number), port)),
+                    source: (unknown != Unknown::Source).then_some(source),
+                    mtu: (unknown != Unknown::Mtu).then_some(MTU),
                 };
                 views.insert(service.key(backend), view);
             }
@@ -331,30 +256,6 @@ impl Bed {
         let dataplane = self.dataplane.as_mut().context("taken only in drop")?;
         Ok(dataplane.apply(plan, &mut self.image)?)
     }
-
-    /// Every counter of verdicts and drops.
-    pub fn counters(&self) -> Result<BTreeMap<Counter, u64>> {
-        let dataplane = self.dataplane.as_ref().context("taken only in drop")?;
-        Counter::all()
-            .map(|counter| Ok((counter, dataplane.counter(counter)?)))
-            .collect()
-    }
-
-    /// Every backend's counters, by its name.
-    pub fn backends(&self) -> Result<BTreeMap<String, BackendCounters>> {
-        let dataplane = self.dataplane.as_ref().context("taken only in drop")?;
-        let names = self
-            .model
-            .services
-            .iter()
-            .flat_map(|service| &service.backends);
-        names
-            .map(|backend| {
-                let counters = dataplane.backend_counters(self.index(&backend.name)?)?;
-                Ok((backend.name.to_string(), counters))
-            })
-            .collect()
-    }
 }
 
 impl Drop for Bed {
@@ -365,28 +266,33 @@ impl Drop for Bed {
     }
 }
 
-impl Side {
-    /// The interface's name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Front => "front",
-            Self::Back => "back",
+/// The load balancer, who is at the other end of its links, and its interfaces. The client is known as a
+/// neighbour.
+fn network(name: &str) -> Result<(Host, Host, BTreeMap<Side, Device>)> {
+    let lb = Host::new(&format!("{name}-lb"))?;
+    let peer = Host::new(&format!("{name}-peer"))?;
+    let families = match host::has_ipv6() {
+        true => &[Family::Ipv4, Family::Ipv6][..],
+        false => &[Family::Ipv4],
+    };
+    let mut devices = BTreeMap::new();
+    for side in Side::ALL {
+        lb.join(side.name(), &peer, side.name())?;
+        for family in families {
+            lb.address(side.name(), side.address(*family, 1), family.network())?;
         }
+        let link = lb.link(side.name())?;
+        let device = Device {
+            name: link.name,
+            ifindex: link.index,
+            mac: link.mac,
+        };
+        devices.insert(side, device);
     }
-
-    /// An address of the network that it faces.
-    pub const fn network(self, octet: u8) -> Ipv4Addr {
-        match self {
-            Self::Front => Ipv4Addr::new(10, 77, 1, octet),
-            Self::Back => Ipv4Addr::new(10, 77, 2, octet),
-        }
+    lb.forward()?;
+    for family in families {
+        let client = Side::Front.address(*family, 10);
+        lb.set_neighbour("front", client, CLIENT_MAC)?;
     }
-}
-
-/// The kernel's `struct xdp_md`: the frame from 0 to `length`, come in on `ifindex`.
-fn xdp_md(length: u32, ifindex: u32) -> [u8; 24] {
-    let mut context = [0; 24];
-    context[4..8].copy_from_slice(&length.to_ne_bytes());
-    context[12..16].copy_from_slice(&ifindex.to_ne_bytes());
-    context
+    Ok((lb, peer, devices))
 }

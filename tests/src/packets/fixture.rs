@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use self::action::{DROP, PASS, REDIRECT, TX};
 use anyhow::{Context, Result};
-use lb_common::abi::counters::{BackendCounters, Counter};
+use lb_common::abi::counters::{BackendCounters, Counter, DropReason};
 
 use super::{Bed, Outcome, Side, show};
 
 /// `enum xdp_action` of linux/bpf.h.
-mod action {
-    pub(super) const DROP: u32 = 1;
-    pub(super) const PASS: u32 = 2;
-    pub(super) const TX: u32 = 3;
-    pub(super) const REDIRECT: u32 = 4;
+pub(super) mod action {
+    pub(in crate::packets) const DROP: u32 = 1;
+    pub(in crate::packets) const PASS: u32 = 2;
+    pub(in crate::packets) const TX: u32 = 3;
+    pub(in crate::packets) const REDIRECT: u32 = 4;
 }
 
 /// One packet and what must become of it.
@@ -52,6 +52,26 @@ impl Expect {
 }
 
 impl Fixture {
+    /// The packet is left to the kernel as it came in.
+    pub const fn passed(name: &'static str, from: Side, packet: Vec<u8>) -> Self {
+        Self {
+            name,
+            from,
+            packet,
+            expect: Expect::untouched(Outcome::Pass),
+        }
+    }
+
+    /// The packet, from a client, is dropped as it came in.
+    pub const fn dropped(name: &'static str, packet: Vec<u8>, reason: DropReason) -> Self {
+        Self {
+            name,
+            from: Side::Front,
+            packet,
+            expect: Expect::untouched(Outcome::Drop(reason)),
+        }
+    }
+
     /// Runs the packet and compares verdict, bytes and the whole counter table.
     ///
     /// # Panics
@@ -76,8 +96,9 @@ impl Fixture {
         assert_eq!(
             (ran.action, &ran.counters),
             (action, &BTreeMap::from([(counter, 1)])),
-            "{name}: expected {:?}",
-            expect.outcome
+            "{name}: expected {:?} of {}",
+            expect.outcome,
+            show::describe(packet)
         );
         let wanted = expect.frame.as_ref().unwrap_or(packet);
         assert!(
@@ -90,7 +111,12 @@ impl Fixture {
             .iter()
             .map(|(name, change)| ((*name).to_owned(), *change))
             .collect();
-        assert_eq!(ran.backends, counted, "{name}: backend counters");
+        assert_eq!(
+            ran.backends,
+            counted,
+            "{name}: backend counters of {}",
+            show::describe(packet)
+        );
         Ok(())
     }
 }

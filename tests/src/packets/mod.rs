@@ -6,14 +6,22 @@
 //! `BPF_PROG_TEST_RUN`, attached to nothing.
 
 mod bed;
+mod decap;
 mod fixture;
 mod frame;
 mod motion;
+mod outer;
 mod show;
+pub mod tunnel;
+mod way;
 
-pub use bed::{Bed, CLIENT_MAC, Outcome, Ran, Side, WEB, backend_mac};
+pub use bed::{Bed, CLIENT_MAC, Outcome, Ran, Setup, Side, Unknown, WEB, backend_mac};
+pub use decap::DecapBed;
 pub use fixture::{Expect, Fixture};
-pub use frame::Segment;
+pub use frame::{Extension, Segment};
 pub use motion::{
     ALIVE, Counts, DEAD, DRAINING, Entry, FREE, Kind, Motion, OLD_COUNT, Old, ROW, Row, Stamp,
 };
+pub use outer::Outer;
+pub(crate) use show::difference;
+pub use way::{GUE_PORT, Way};

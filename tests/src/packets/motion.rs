@@ -22,7 +22,7 @@ use lb_common::{
 };
 use lb_userspace::{
     dataplane::{Dataplane, Table},
-    plan::{BackendIndex, RecordIndex, SlotIndex, Write},
+    plan::{BackendIndex, FlowKey, RecordIndex, SlotIndex, Write},
 };
 
 use super::{Bed, CLIENT_MAC, Expect, Fixture, Outcome, Segment, Side, backend_mac};
@@ -396,15 +396,15 @@ impl Motion {
 
 impl Row {
     /// The flow's key.
-    pub fn key(&self) -> FlowKeyV4 {
-        FlowKeyV4 {
+    pub fn key(&self) -> FlowKey {
+        FlowKey::V4(FlowKeyV4 {
             source: Side::Front.network(10).into(),
             destination: std::net::Ipv4Addr::new(10, 77, 0, 80).into(),
             source_port: Be16::new(self.port),
             destination_port: Be16::new(80),
             protocol: if self.packet == Kind::Datagram { 17 } else { 6 },
             reserved: [0; 3],
-        }
+        })
     }
 
     /// The table of its service.

@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+use etherparse::{LinkExtSlice, NetSlice, SlicedPacket, TransportSlice};
 
 /// Bytes a line.
 const WIDTH: usize = 16;
 
 /// A report of two frames that should be equal.
-pub(super) fn difference(expected: &[u8], actual: &[u8]) -> String {
+pub(crate) fn difference(expected: &[u8], actual: &[u8]) -> String {
     let mut text = format!(
         "expected ({} bytes): {}\nactual   ({} bytes): {}\n",
         expected.len(),
@@ -43,33 +43,64 @@ fn hex(row: &[Option<u8>]) -> String {
         .collect()
 }
 
-fn describe(frame: &[u8]) -> String {
+/// What a frame is, in a line.
+pub(super) fn describe(frame: &[u8]) -> String {
     let Ok(packet) = SlicedPacket::from_ethernet(frame) else {
-        return "not a packet that etherparse reads".to_owned();
+        return format!("{} bytes that etherparse does not read", frame.len());
     };
-    let addresses = match &packet.net {
+    let mut words = Vec::new();
+    for tag in &packet.link_exts {
+        if let LinkExtSlice::Vlan(tag) = tag {
+            words.push(format!("vlan {}", tag.vlan_identifier().value()));
+        }
+    }
+    words.push(match &packet.net {
         Some(NetSlice::Ipv4(ip)) => {
             let header = ip.header();
             format!(
-                "{} > {} ttl {} check {:#06x}",
+                "{} > {} ttl {} class {:#04x} length {} check {:#06x}",
                 header.source_addr(),
                 header.destination_addr(),
                 header.ttl(),
+                header.dcp().value() << 2 | header.ecn().value(),
+                header.total_len(),
                 header.header_checksum()
             )
         }
+        Some(NetSlice::Ipv6(ip)) => {
+            let header = ip.header();
+            format!(
+                "{} > {} ttl {} class {:#04x} label {:#07x} length 40 + {}",
+                header.source_addr(),
+                header.destination_addr(),
+                header.hop_limit(),
+                header.traffic_class(),
+                header.flow_label().value(),
+                header.payload_length()
+            )
+        }
         other => format!("{other:?}"),
-    };
-    let ports = match &packet.transport {
+    });
+    words.push(match &packet.transport {
         Some(TransportSlice::Tcp(tcp)) => format!(
             "tcp {} > {} check {:#06x}",
             tcp.source_port(),
             tcp.destination_port(),
             tcp.checksum()
         ),
-        other => format!("{other:?}"),
-    };
-    format!("{addresses}, {ports}")
+        Some(TransportSlice::Udp(udp)) => format!(
+            "udp {} > {} length {} check {:#06x}",
+            udp.source_port(),
+            udp.destination_port(),
+            udp.length(),
+            udp.checksum()
+        ),
+        _ => match packet.ip_payload() {
+            Some(payload) => format!("{:?}", payload.ip_number),
+            None => "no IP".to_owned(),
+        },
+    });
+    words.join(", ")
 }
 
 #[cfg(test)]

@@ -59,6 +59,9 @@ pub(crate) struct Options {
     /// A UDP service and a client for it, beside HTTP.
     #[arg(long)]
     pub(crate) udp: bool,
+    /// A VIP by IPv6 too, and clients for it, beside those by IPv4.
+    #[arg(long)]
+    pub(crate) ipv6: bool,
 }
 
 #[cfg(test)]
@@ -81,20 +84,22 @@ mod tests {
             forward: Forward::Dnat,
             xdp_mode: XdpMode::Native,
             udp: false,
+            ipv6: false,
         };
         assert_eq!(parsed("playground run"), Ok(options));
     }
 
     #[test]
     fn everything_on_the_line_arrives() {
-        let line =
-            "playground run --backends 5 --duration 2m --forward dsr --xdp-mode generic --udp";
+        let line = "playground run --backends 5 --duration 2m --forward gue --xdp-mode generic \
+                    --udp --ipv6";
         let options = Options {
             backends: 5,
             duration: Some(Duration::from_secs(120)),
-            forward: Forward::Dsr,
+            forward: Forward::Gue,
             xdp_mode: XdpMode::Generic,
             udp: true,
+            ipv6: true,
         };
         assert_eq!(parsed(line), Ok(options));
     }
@@ -102,7 +107,7 @@ mod tests {
     #[test]
     fn a_mode_that_is_not_there_is_refused_with_those_that_are() {
         for (line, known) in [
-            ("playground run --forward nat", "dnat, dsr"),
+            ("playground run --forward nat", "dnat, dsr, ipip, gue"),
             ("playground run --xdp-mode fast", "native, generic"),
         ] {
             let error = parsed(line).expect_err(line);

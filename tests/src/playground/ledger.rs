@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testbed::load::Outcome;
+use testbed::{load::Outcome, mode::Family};
 
 /// Seconds of history for the graphs.
 pub(crate) const HISTORY: usize = 40;
@@ -33,6 +33,8 @@ pub(crate) struct Ledger {
     pub(crate) first_error: Option<String>,
     /// Requests answered in the last seconds, by backend, the latest last.
     pub(crate) history: BTreeMap<String, VecDeque<u64>>,
+    answered_by: BTreeMap<Family, u64>,
+    failed_by: BTreeMap<Family, u64>,
     windows: Vec<Window>,
     second: BTreeMap<String, u64>,
 }
@@ -60,14 +62,23 @@ impl Ledger {
         });
     }
 
-    /// Counts outcomes.
-    pub(crate) fn record_all(&mut self, outcomes: impl IntoIterator<Item = Outcome>) {
+    /// Counts outcomes of requests by IP of `family`.
+    pub(crate) fn record_all(
+        &mut self,
+        family: Family,
+        outcomes: impl IntoIterator<Item = Outcome>,
+    ) {
         outcomes
             .into_iter()
-            .for_each(|outcome| self.record(&outcome));
+            .for_each(|outcome| self.record(family, &outcome));
     }
 
-    fn record(&mut self, outcome: &Outcome) {
+    fn record(&mut self, family: Family, outcome: &Outcome) {
+        let of_family = match outcome.result {
+            Ok(_) => &mut self.answered_by,
+            Err(_) => &mut self.failed_by,
+        };
+        *of_family.entry(family).or_default() += 1;
         match &outcome.result {
             Ok(backend) => {
                 *self.answered.entry(backend.clone()).or_default() += 1;
@@ -101,9 +112,20 @@ impl Ledger {
         self.answered() + self.failed()
     }
 
+    /// The same, those by IP of `family`.
+    pub(crate) fn requests_by(&self, family: Family) -> u64 {
+        let failed = self.failed_by.get(&family).copied().unwrap_or(0);
+        self.answered_by(family) + failed
+    }
+
     /// Requests answered.
     pub(crate) fn answered(&self) -> u64 {
         self.answered.values().sum()
+    }
+
+    /// The same, those by IP of `family`.
+    pub(crate) fn answered_by(&self, family: Family) -> u64 {
+        self.answered_by.get(&family).copied().unwrap_or(0)
     }
 
     /// Requests that failed, excused or not.
@@ -146,7 +168,7 @@ mod tests {
         for (what, from, to, excused) in cases {
             let mut ledger = Ledger::default();
             ledger.excuse(kill, DETECTION);
-            ledger.record(&failure(start, from, to));
+            ledger.record(Family::Ipv4, &failure(start, from, to));
             assert_eq!(
                 (ledger.excused, ledger.unexcused),
                 (excused, 1 - excused),
@@ -160,14 +182,19 @@ mod tests {
     fn a_second_without_answers_is_a_zero_in_the_history() {
         let mut ledger = Ledger::default();
         let now = Instant::now();
-        ledger.record(&Outcome {
-            started: now,
-            ended: now,
-            result: Ok("b1".to_owned()),
-        });
+        ledger.record(
+            Family::Ipv6,
+            &Outcome {
+                started: now,
+                ended: now,
+                result: Ok("b1".to_owned()),
+            },
+        );
         assert_eq!(ledger.end_second().get("b1"), Some(&1));
         ledger.end_second();
         assert_eq!(ledger.history["b1"], [1, 0]);
         assert_eq!((ledger.requests(), ledger.failed()), (1, 0));
+        let by = Family::ALL.map(|family| ledger.requests_by(family));
+        assert_eq!(by, [0, 1]);
     }
 }

@@ -1,6 +1,6 @@
 //! Without a terminal: a line a second.
 
-use crate::scene::{Daemon, Row, Scene};
+use crate::scene::{Daemon, Row, Scene, in_brackets};
 
 /// What to try, once.
 pub(crate) fn introduce(scene: &Scene) {
@@ -23,8 +23,9 @@ pub(crate) fn line(scene: &Scene) -> String {
         .collect();
     let udp = match &scene.udp {
         Some(udp) => format!(
-            "{} UDP ({}/s), {} failed, ",
+            "{} UDP{} ({}/s), {} failed, ",
             udp.requests,
+            in_brackets(udp.by_ipv6),
             scene.udp_rate(),
             udp.failed
         ),
@@ -36,9 +37,10 @@ pub(crate) fn line(scene: &Scene) -> String {
         Daemon::Killed { restart } => format!("  daemon killed; restart: {restart}"),
     };
     format!(
-        "{:>4}s  {} requests ({}/s), {} failed, {udp}{} packets seen | {}{daemon}",
+        "{:>4}s  {} requests{} ({}/s), {} failed, {udp}{} packets seen | {}{daemon}",
         scene.elapsed.as_secs(),
         scene.requests,
+        in_brackets(scene.by_ipv6),
         scene.rate(),
         scene.failed,
         scene.packets_seen(),

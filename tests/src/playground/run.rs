@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use testbed::{http::Timeouts, load::Load, programs, topology::VIP};
+use testbed::{host::Host, http::Timeouts, load::Load, mode::Family, programs};
 use tokio::{
     runtime::Builder,
     signal::unix::{SignalKind, signal},
@@ -21,7 +21,7 @@ use crate::{
     ledger::{Ledger, Ledgers},
     plain,
     sampler::{self, Sample},
-    scene::Scene,
+    scene::{Scene, Traffic},
     view::View,
     world::{DaemonState, World},
 };
@@ -84,27 +84,39 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// Everything that runs, and what is known of it.
 #[derive(Debug)]
 struct Playground {
-    load: Load,
-    udp: Option<Load>,
+    clients: Vec<Client>,
     world: World,
     ledgers: Ledgers,
     scene: Scene,
     start: Instant,
 }
 
+/// Requests of one kind, sent all the time.
+#[derive(Debug)]
+struct Client {
+    load: Load,
+    protocol: Protocol,
+    family: Family,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Http,
+    Udp,
+}
+
 impl Playground {
     fn build(options: &Options) -> Result<Self> {
         let world = World::build(options)?;
         let (client, lb) = (world.client().name(), world.lb_name());
-        let mut scene = Scene::new(client, lb, &programs::sluice()?, options.udp);
+        let Options { udp, ipv6, .. } = *options;
+        let mut scene = Scene::new(client, lb, &programs::sluice()?, Traffic { udp, ipv6 });
         scene.look(sampler::take(&world.cli(), None));
-        let load = Load::start(world.client(), VIP.into(), PACE, TIMEOUTS);
-        let udp = options
-            .udp
-            .then(|| Load::start_udp(world.client(), VIP.into(), UDP_PACE, UDP_DEADLINE));
+        let clients = Client::kinds(options);
         Ok(Self {
-            load,
-            udp,
+            clients: clients
+                .map(|(protocol, family)| Client::start(world.client(), protocol, family))
+                .collect(),
             world,
             ledgers: Ledgers::default(),
             scene,
@@ -127,9 +139,9 @@ impl Playground {
                 Ok(Event::Request(request)) => self.answer(request),
                 Ok(Event::Resized) | Err(RecvTimeoutError::Timeout) => {}
             }
-            self.ledgers.http.record_all(self.load.drain());
-            if let Some(udp) = &self.udp {
-                self.ledgers.udp.record_all(udp.drain());
+            for client in &self.clients {
+                let ledger = client.protocol.ledger(&mut self.ledgers);
+                ledger.record_all(client.family, client.load.drain());
             }
             let state = self.world.daemon_state()?;
             if let DaemonState::Ended(status) = state {
@@ -175,37 +187,80 @@ impl Playground {
     /// Waits for what is under way, sums up, and removes everything.
     fn finish(self) -> Result<()> {
         let Self {
-            load,
-            udp,
+            clients,
             world,
             mut ledgers,
             mut scene,
             start,
         } = self;
         let elapsed = start.elapsed();
-        ledgers.http.record_all(load.end()?);
-        let has_udp = udp.is_some();
-        if let Some(udp) = udp {
-            ledgers.udp.record_all(udp.end()?);
+        let mut kinds = Vec::new();
+        for client in clients {
+            let ledger = client.protocol.ledger(&mut ledgers);
+            ledger.record_all(client.family, client.load.end()?);
+            kinds.push((client.protocol, client.family));
         }
         scene.look(sampler::take(&world.cli(), None));
         scene.update(elapsed, DaemonState::Running, &ledgers);
         println!("{}", scene.summary());
         world.stop_foreign_daemon();
         drop(world);
-        let Ledgers { http, udp } = ledgers;
-        judge("HTTP", http)?;
-        if has_udp { judge("UDP", udp) } else { Ok(()) }
+        for (protocol, family) in kinds {
+            judge(protocol, family, protocol.ledger(&mut ledgers))?;
+        }
+        Ok(())
+    }
+}
+
+impl Client {
+    fn kinds(options: &Options) -> impl Iterator<Item = (Protocol, Family)> {
+        let Options { udp, ipv6, .. } = *options;
+        let all = [Protocol::Http, Protocol::Udp]
+            .into_iter()
+            .flat_map(|protocol| Family::ALL.map(|family| (protocol, family)));
+        all.filter(move |(protocol, family)| {
+            (udp || *protocol == Protocol::Http) && (ipv6 || *family == Family::Ipv4)
+        })
+    }
+
+    fn start(host: &Host, protocol: Protocol, family: Family) -> Self {
+        let vip = family.vip();
+        let load = match protocol {
+            Protocol::Http => Load::start(host, vip, PACE, TIMEOUTS),
+            Protocol::Udp => Load::start_udp(host, vip, UDP_PACE, UDP_DEADLINE),
+        };
+        Self {
+            load,
+            protocol,
+            family,
+        }
+    }
+}
+
+impl Protocol {
+    fn ledger(self, ledgers: &mut Ledgers) -> &mut Ledger {
+        match self {
+            Self::Http => &mut ledgers.http,
+            Self::Udp => &mut ledgers.udp,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Http => "HTTP",
+            Self::Udp => "UDP",
+        }
     }
 }
 
 /// Fails where a request did that was not excused, or where nobody answered.
-fn judge(what: &str, ledger: Ledger) -> Result<()> {
-    match (ledger.unexcused, ledger.answered()) {
-        (0, 0) => bail!("no {what} request was answered"),
+fn judge(protocol: Protocol, family: Family, ledger: &Ledger) -> Result<()> {
+    let what = protocol.word();
+    match (ledger.unexcused, ledger.answered_by(family)) {
+        (0, 0) => bail!("no {what} request to {} was answered", family.vip()),
         (0, _) => Ok(()),
         (failed, _) => {
-            let why = ledger.first_error.unwrap_or_default();
+            let why = ledger.first_error.as_deref().unwrap_or_default();
             bail!("{failed} {what} requests failed without a death to excuse it; the first: {why}")
         }
     }

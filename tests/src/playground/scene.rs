@@ -8,11 +8,17 @@ use std::{
 };
 
 use testbed::{
-    status::{Backend, Status},
-    topology::VIP,
+    mode::Family,
+    status::{Backend, Service, Status},
+    topology::{VIP, VIP6},
 };
 
-use crate::{ledger::Ledgers, paths, sampler::Sample, world::DaemonState};
+use crate::{
+    ledger::{Ledger, Ledgers},
+    paths,
+    sampler::Sample,
+    world::DaemonState,
+};
 
 /// Pieces of news that are kept.
 const NEWS: usize = 4;
@@ -24,6 +30,8 @@ pub(crate) struct Scene {
     pub(crate) backends: Vec<Row>,
     /// Requests that were answered or failed.
     pub(crate) requests: u64,
+    /// Those of them that were sent by IPv6, where there is a VIP for it.
+    pub(crate) by_ipv6: Option<u64>,
     pub(crate) failed: u64,
     /// Failed while a death was still to be noticed.
     pub(crate) excused: u64,
@@ -43,10 +51,18 @@ pub(crate) struct Scene {
     restart: String,
 }
 
+/// What is asked beside HTTP by IPv4.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    pub(crate) udp: bool,
+    pub(crate) ipv6: bool,
+}
+
 /// What came of the UDP requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Udp {
     pub(crate) requests: u64,
+    pub(crate) by_ipv6: Option<u64>,
     pub(crate) failed: u64,
     pub(crate) excused: u64,
 }
@@ -90,7 +106,8 @@ pub(crate) struct Hint {
 
 impl Scene {
     /// Before the first request.
-    pub(crate) fn new(client: &str, lb: &str, sluice: &Path, udp: bool) -> Self {
+    pub(crate) fn new(client: &str, lb: &str, sluice: &Path, traffic: Traffic) -> Self {
+        let Traffic { udp, ipv6 } = traffic;
         let sluice = relative(&sluice.display().to_string());
         let sudo = if std::env::var_os("SUDO_USER").is_some() {
             "sudo "
@@ -102,6 +119,7 @@ impl Scene {
             elapsed: Duration::ZERO,
             backends: Vec::new(),
             requests: 0,
+            by_ipv6: ipv6.then_some(0),
             failed: 0,
             excused: 0,
             rates: BTreeMap::new(),
@@ -151,6 +169,12 @@ impl Scene {
             let command = format!("{sudo}ip netns exec {client} bash -c '{ask}'");
             scene.hints.insert(1, hint(command, "by UDP, too"));
         }
+        if ipv6 {
+            // Quoted, since shells look for files with such names.
+            let url = format!("'http://[{}]/'", VIP6.ip());
+            let command = format!("{sudo}ip netns exec {client} curl {url}");
+            scene.hints.insert(1, hint(command, "by IPv6, too"));
+        }
         scene
     }
 
@@ -175,6 +199,9 @@ impl Scene {
         let ledger = &ledgers.http;
         self.elapsed = elapsed;
         self.requests = ledger.requests();
+        let by_ipv6 = self.by_ipv6.is_some();
+        let by_ipv6 = |ledger: &Ledger| by_ipv6.then(|| ledger.requests_by(Family::Ipv6));
+        self.by_ipv6 = by_ipv6(ledger);
         self.failed = ledger.failed();
         self.excused = ledger.excused;
         self.daemon = match (&self.sample, self.answers, daemon) {
@@ -189,6 +216,7 @@ impl Scene {
         if let Some(udp) = &mut self.udp {
             *udp = Udp {
                 requests: ledgers.udp.requests(),
+                by_ipv6: by_ipv6(&ledgers.udp),
                 failed: ledgers.udp.failed(),
                 excused: ledgers.udp.excused,
             };
@@ -201,6 +229,17 @@ impl Scene {
         self.sample
             .as_ref()
             .map_or(0, |sample| sample.status.packets_seen())
+    }
+
+    /// How packets go: `dsr, generic, IPv4 and IPv6`; nothing before the daemon has said it.
+    pub(crate) fn modes(&self) -> Option<String> {
+        let status = &self.sample.as_ref()?.status;
+        let forward = status.web().forward.as_str();
+        let attached = status.interfaces.iter().map(|one| one.xdp.as_str());
+        let modes: BTreeSet<_> = attached.collect();
+        let modes = modes.into_iter().collect::<Vec<_>>().join(" and ");
+        let ipv6 = self.by_ipv6.map_or("", |_| ", IPv4 and IPv6");
+        Some(format!("{forward}, {modes}{ipv6}"))
     }
 
     /// Requests answered in the last second.
@@ -218,6 +257,7 @@ impl Scene {
         let Self {
             elapsed,
             requests,
+            by_ipv6,
             failed,
             excused,
             udp,
@@ -229,17 +269,24 @@ impl Scene {
         };
         line(
             "requests",
-            format!("{requests}, failed {failed} ({excused} while a death was unnoticed)"),
+            format!(
+                "{requests}{}, failed {failed} ({excused} while a death was unnoticed)",
+                in_brackets(*by_ipv6)
+            ),
         );
         if let Some(Udp {
             requests,
+            by_ipv6,
             failed,
             excused,
         }) = udp
         {
             line(
                 "UDP",
-                format!("{requests}, failed {failed} ({excused} while a death was unnoticed)"),
+                format!(
+                    "{requests}{}, failed {failed} ({excused} while a death was unnoticed)",
+                    in_brackets(*by_ipv6)
+                ),
             );
         }
         for Row {
@@ -263,7 +310,7 @@ impl Scene {
                 ),
             );
         }
-        if let Some(sample) = &self.sample {
+        if let (Some(sample), Some(modes)) = (&self.sample, self.modes()) {
             let verdicts = sample.status.verdicts.iter();
             let verdicts: Vec<_> = verdicts
                 .map(|(name, count)| format!("{name} {count}"))
@@ -271,8 +318,7 @@ impl Scene {
             line(
                 "XDP",
                 format!(
-                    "{}, {} packets seen: {}",
-                    modes(&sample.status),
+                    "{modes}, {} packets seen: {}",
                     self.packets_seen(),
                     verdicts.join(", ")
                 ),
@@ -303,7 +349,7 @@ impl Scene {
             Row {
                 name: name.clone(),
                 address: backend.address.clone(),
-                health: backend.health.clone(),
+                health: health(status, name),
                 share: 100.0 * backend.slots as f64 / slots.max(1) as f64,
                 request_rate: of(&self.rates),
                 udp_rate: of(&self.udp_rates),
@@ -325,13 +371,21 @@ impl Scene {
     }
 }
 
-/// How packets go: `dsr, generic`.
-fn modes(status: &Status) -> String {
-    let forward = status.web().forward.as_str();
-    let attached = status.interfaces.iter().map(|one| one.xdp.as_str());
-    let modes: BTreeSet<_> = attached.collect();
-    let modes = modes.into_iter().collect::<Vec<_>>().join(" and ");
-    format!("{forward}, {modes}")
+/// As every service has it, or as the first one that does not have it up.
+fn health(status: &Status, name: &str) -> String {
+    let in_service = |service: &Service| {
+        let mut backends = service.backends.iter();
+        let found = backends.find(|backend| backend.name == name)?;
+        Some(found.health.clone())
+    };
+    let mut all: Vec<_> = status.services.iter().filter_map(in_service).collect();
+    all.sort_by_key(|health| health == "up");
+    all.into_iter().next().unwrap_or_default()
+}
+
+/// How many of some requests were sent by IPv6, as ` (12 by IPv6)`; nothing where none ever are.
+pub(crate) fn in_brackets(by_ipv6: Option<u64>) -> String {
+    by_ipv6.map_or_else(String::new, |count| format!(" ({count} by IPv6)"))
 }
 
 /// As a person in the project's folder would type it.

@@ -15,7 +15,7 @@ use ratatui::{
 use crate::{
     ledger::HISTORY,
     run::Event,
-    scene::{Daemon, Row, Scene},
+    scene::{Daemon, Row, Scene, in_brackets},
 };
 
 /// The terminal while it is ours; dropping it gives it back.
@@ -87,7 +87,7 @@ fn header(scene: &Scene) -> Paragraph<'static> {
     let by_udp = scene.udp.unwrap_or_default();
     let excused = scene.excused + by_udp.excused;
     let udp = match scene.udp {
-        Some(udp) => format!("and {} by UDP, ", udp.requests),
+        Some(udp) => format!("and {} by UDP{}, ", udp.requests, in_brackets(udp.by_ipv6)),
         None => String::new(),
     };
     let failed = Span::styled(
@@ -104,9 +104,10 @@ fn header(scene: &Scene) -> Paragraph<'static> {
     };
     let line = Line::from(vec![
         format!(
-            "{}s   {} requests, {udp}",
+            "{}s   {} requests{}, {udp}",
             scene.elapsed.as_secs(),
             scene.requests,
+            in_brackets(scene.by_ipv6),
         )
         .into(),
         failed,
@@ -117,7 +118,11 @@ fn header(scene: &Scene) -> Paragraph<'static> {
         )
         .into(),
     ]);
-    Paragraph::new(line).block(Block::bordered().title(" Sluice playground ".bold()))
+    let modes = scene
+        .modes()
+        .map_or_else(String::new, |modes| format!(": {modes}"));
+    let title = format!(" Sluice playground{modes} ");
+    Paragraph::new(line).block(Block::bordered().title(title.bold()))
 }
 
 fn backends(scene: &Scene) -> Table<'static> {
@@ -221,10 +226,10 @@ mod tests {
     };
 
     use ratatui::{Terminal, backend::TestBackend};
-    use testbed::{load::Outcome, status::Status};
+    use testbed::{load::Outcome, mode::Family, status::Status};
 
     use super::*;
-    use crate::{ledger::Ledgers, plain, sampler::Sample, world::DaemonState};
+    use crate::{ledger::Ledgers, plain, sampler::Sample, scene::Traffic, world::DaemonState};
 
     const STATUS: &str = r#"{
         "instance": "playground", "pid": 4711, "interfaces": [], "drops": {}, "alarms": [], "warnings": [],
@@ -260,7 +265,7 @@ mod tests {
             "sluice-client",
             "sluice-lb",
             Path::new("target/debug/sluice"),
-            false,
+            Traffic::default(),
         );
         scene.look(Some(Sample::first(status)));
         scene.tell(Duration::from_secs(7), "b2 is killed");
@@ -305,7 +310,8 @@ mod tests {
         let status = Status::parse(STATUS).expect("a status");
         let path = Path::new("target/debug/sluice");
         for (udp, shown) in [(true, true), (false, false)] {
-            let mut scene = Scene::new("sluice-client", "sluice-lb", path, udp);
+            let traffic = Traffic { udp, ipv6: false };
+            let mut scene = Scene::new("sluice-client", "sluice-lb", path, traffic);
             scene.look(Some(Sample::first(status.clone())));
             scene.udp_rates.insert("b1".to_owned(), 93);
             let mut ledgers = Ledgers::default();
@@ -315,8 +321,11 @@ mod tests {
                 ended: now,
                 result: Ok(backend.to_owned()),
             };
-            ledgers.http.record_all([answered("b1")]);
-            ledgers.udp.record_all([answered("b1"), answered("b1")]);
+            let family = Family::Ipv4;
+            ledgers.http.record_all(family, [answered("b1")]);
+            ledgers
+                .udp
+                .record_all(family, [answered("b1"), answered("b1")]);
             scene.update(Duration::from_secs(9), DaemonState::Running, &ledgers);
             let screen = drawn(&scene);
             for text in ["and 2 by UDP", "udp/s", " 93 "] {
@@ -328,6 +337,46 @@ mod tests {
             let summary = scene.summary();
             assert_eq!(summary.contains("2 UDP requests"), shown, "{summary}");
         }
+    }
+
+    #[test]
+    fn requests_by_ipv6_are_told_apart() {
+        let status = Status::parse(STATUS).expect("a status");
+        let path = Path::new("target/debug/sluice");
+        let traffic = Traffic {
+            udp: true,
+            ipv6: true,
+        };
+        let mut scene = Scene::new("sluice-client", "sluice-lb", path, traffic);
+        scene.look(Some(Sample::first(status)));
+        let mut ledgers = Ledgers::default();
+        let now = Instant::now();
+        let outcome = |result| Outcome {
+            started: now,
+            ended: now,
+            result,
+        };
+        let answered = || outcome(Ok("b1".to_owned()));
+        ledgers
+            .http
+            .record_all(Family::Ipv4, [answered(), answered()]);
+        ledgers.http.record_all(Family::Ipv6, [answered()]);
+        let failed = outcome(Err("no answer".to_owned()));
+        ledgers.udp.record_all(Family::Ipv6, [answered(), failed]);
+        scene.update(Duration::from_secs(9), DaemonState::Running, &ledgers);
+        let screen = drawn(&scene);
+        for text in [
+            "3 requests (1 by IPv6), and 2 by UDP (2 by IPv6), 1 failed",
+            "curl 'http://[fd77::80]/'",
+        ] {
+            assert!(screen.contains(text), "`{text}` is not in:\n{screen}");
+        }
+        let line = plain::line(&scene);
+        assert!(line.contains("3 requests (1 by IPv6) ("), "{line}");
+        assert!(line.contains("2 UDP (2 by IPv6) ("), "{line}");
+        let summary = scene.summary();
+        assert!(summary.contains(" IPv4 and IPv6, "), "{summary}");
+        assert!(summary.contains("2 (2 by IPv6), failed 1 "), "{summary}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use testbed::{
     cli::Cli,
     config::{Config, Health},
     daemon::Daemon,
-    host::Host,
+    host::{Host, has_ipv6},
     netns, poll, sweep,
     topology::{Death, Topology},
 };
@@ -58,9 +58,13 @@ impl World {
             forward,
             xdp_mode,
             udp,
+            ipv6,
         } = *options;
         if !geteuid().is_root() {
             bail!("network namespaces and XDP need root: run it with sudo");
+        }
+        if ipv6 && !has_ipv6() {
+            bail!("this kernel has no IPv6: run it without --ipv6");
         }
         let traces = Traces::take_over()?;
         sweep::mount_bpffs()?;
@@ -81,6 +85,9 @@ impl World {
         config.daemon.state_dir = paths::STATE.into();
         config.web().health = vec![health.clone()];
         config.attach_as(xdp_mode);
+        if ipv6 {
+            config.add_ipv6();
+        }
         if udp {
             config.add_udp();
         }

@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,19 +13,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::{TcpListener, TcpSocket, TcpStream},
-    sync::oneshot,
+    net::{TcpListener, TcpStream},
     time::timeout,
 };
 
 use super::{LINE_MAX, Question, tally::Death};
-use crate::host::{Host, Task};
+use crate::{
+    host::{Host, Task},
+    listening,
+    mode::Family,
+};
 
 /// Connections that wait to be accepted: many open at once.
-const BACKLOG: u32 = 4096;
+const BACKLOG: i32 = 4096;
 
 /// A connection that is silent for so long is closed: when its packets go elsewhere, nobody says so.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -48,10 +51,10 @@ impl StreamServer {
         Self::start_at(host, name, address, address)
     }
 
-    /// The same on every IPv4 address that the host has: its VIPs too.
+    /// The same on every address of that family that the host has: its VIPs too.
     pub fn start_on_all_addresses(host: &Host, name: &str, address: SocketAddr) -> Result<Self> {
-        let all = (Ipv4Addr::UNSPECIFIED, address.port()).into();
-        Self::start_at(host, name, address, all)
+        let all = Family::of(address.ip()).anywhere();
+        Self::start_at(host, name, address, SocketAddr::new(all, address.port()))
     }
 
     fn start_at(host: &Host, name: &str, address: SocketAddr, bound: SocketAddr) -> Result<Self> {
@@ -112,39 +115,12 @@ impl StreamServer {
     }
 
     fn listen(&mut self) -> Result<()> {
-        let (address, name) = (self.bound, Arc::clone(&self.name));
-        let healthy = Arc::clone(&self.healthy);
-        let (bound, is_bound) = oneshot::channel();
-        let task = self.host.spawn(move || async move {
-            match bind(address) {
-                Ok(listener) => {
-                    let _ = bound.send(Ok(()));
-                    serve(listener, name, healthy).await;
-                }
-                Err(error) => {
-                    let _ = bound.send(Err(error));
-                }
-            }
-        });
-        let result = is_bound
-            .blocking_recv()
-            .context("the server's thread ended")?;
-        result.with_context(|| format!("listening on {address} in {}", self.host.name()))?;
+        let (name, healthy) = (Arc::clone(&self.name), Arc::clone(&self.healthy));
+        let serving = |listener| serve(listener, name, healthy);
+        let task = listening::start(&self.host, self.bound, BACKLOG, serving)?;
         self.task = Some(task);
         Ok(())
     }
-}
-
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
-    // Connections of an earlier life are still closing.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
 }
 
 /// Until dropped, with all connections: they are tasks of the same runtime.

@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
     /// Balance on this interface instead of in a playground (may be repeated)
-    #[arg(long = "interface", value_name = "NAME", conflicts_with_all = ["backends", "duration", "forward", "udp"])]
+    #[arg(long = "interface", value_name = "NAME", conflicts_with_all = ["backends", "duration", "forward", "udp", "ipv6"])]
     interfaces: Vec<String>,
     /// The config to run on the interface; without one everything passes and is counted
     #[arg(long, value_name = "FILE", requires = "interfaces")]
@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// A UDP service and a client for it in the playground, beside HTTP
     #[arg(long)]
     udp: bool,
+    /// A VIP by IPv6 too in the playground, and clients for it, beside those by IPv4
+    #[arg(long)]
+    ipv6: bool,
     /// Optimise the daemon too; the XDP program always is
     #[arg(long)]
     release: bool,
@@ -45,6 +48,10 @@ enum Forward {
     Dnat,
     /// Backends answer clients themselves, through the router
     Dsr,
+    /// The same; packets reach them inside another IP header
+    Ipip,
+    /// The same; packets reach them inside UDP
+    Gue,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -90,6 +97,7 @@ fn what_to_run(args: &Args) -> (&'static str, Vec<String>) {
         forward,
         xdp_mode,
         udp,
+        ipv6,
         release: _,
     } = args;
     let mut arguments = vec!["run".to_owned()];
@@ -113,8 +121,8 @@ fn what_to_run(args: &Args) -> (&'static str, Vec<String>) {
     if let Some(mode) = xdp_mode {
         option("--xdp-mode", &word(mode));
     }
-    if *udp {
-        arguments.push("--udp".to_owned());
+    for (given, name) in [(udp, "--udp"), (ipv6, "--ipv6")] {
+        arguments.extend(given.then(|| name.to_owned()));
     }
     (
         if interfaces.is_empty() {
@@ -151,16 +159,17 @@ mod tests {
     #[test]
     fn the_playground_is_told_its_modes() {
         let args = Args {
-            forward: Some(Forward::Dsr),
+            forward: Some(Forward::Gue),
             xdp_mode: Some(XdpMode::Generic),
             udp: true,
+            ipv6: true,
             ..Args::default()
         };
         let (program, arguments) = what_to_run(&args);
         assert_eq!(program, "playground");
         assert_eq!(
             arguments.join(" "),
-            "run --forward dsr --xdp-mode generic --udp"
+            "run --forward gue --xdp-mode generic --udp --ipv6"
         );
     }
 

@@ -28,6 +28,7 @@ fn pages(query: &FlowsQuery, from: Option<FlowCursor>) -> Result<FlowPage, Refus
         flows: (0..flows).map(flow).collect(),
         next: (page + 1 < PAGES).then_some(FlowCursor {
             table: FlowTable::Transition,
+            ipv6: false,
             bucket: Some(page + 1),
         }),
     })

@@ -8,7 +8,17 @@ use crate::config::{parse, starter};
 /// A valid configuration that has every section.
 fn valid() -> String {
     let starter = starter("eth0");
-    format!("{starter}weight = 7\n[limits]\nservices = 4\nbackends = 8\nslots = 65536\n")
+    let starter = starter.replacen(
+        "[daemon]",
+        "[daemon]\ntunnel_source_ipv4 = \"10.64.0.1/16\"\ntunnel_source_ipv6 = \"fd00::1\"",
+        1,
+    );
+    format!(
+        "{starter}weight = 7\n[limits]\nservices = 4\nbackends = 8\nslots = 65536\n\
+         [[service]]\nname = \"dns\"\nlisten = [\"udp://[2001:db8::53]:53\"]\n\
+         forward = \"gue\"\ngue_port = 6080\nhash = \"source\"\nsource_prefix_ipv4 = 24\n\
+         backend = [{{ address = \"fd77:2::11\" }}, {{ address = \"10.0.1.11\" }}]\n"
+    )
 }
 
 /// What stands in configurations, right and wrong.
@@ -47,6 +57,16 @@ fn fragment() -> impl Strategy<Value = String> {
             "[[]]",
             "[{}]",
             "\"tcp://[::1]:1\"",
+            "\"tcp://[2001:db8::80]:0\"",
+            "\"fd77:2::11:80\"",
+            "\"fe80::1%eth0\"",
+            "\"10.64.0.1/16\"",
+            "\"ipip\"",
+            "\"gue\"",
+            "\"source\"",
+            "tunnel_source_ipv4",
+            "tunnel_source_ipv6",
+            "source_prefix_ipv6",
             "\"tcp://0:0\"",
             "\"\\u0000\\n\"",
             "\"1h\"",

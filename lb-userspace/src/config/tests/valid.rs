@@ -1,13 +1,17 @@
 //! What is accepted, and what it means.
 
-use std::{net::IpAddr, path::Path, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    time::Duration,
+};
 
 use super::{WEB, accepted, warnings};
 use crate::{
     config::{admin_socket, starter, state_dir, without_file},
     model::{
-        Backend, Connections, Daemon, Forward, HealthCheck, Interface, Limits, Listener, Model,
-        OnStop, Probe, Protocol, Service, XdpMode,
+        Backend, Connections, Daemon, FlowHash, Forward, HealthCheck, Interface, Limits, Listener,
+        Model, OnStop, Probe, Protocol, Service, TunnelSource, XdpMode,
     },
 };
 
@@ -38,12 +42,15 @@ bpffs = "/mnt/bpf"
 state_dir = "/srv/edge"
 on_stop = "keep"
 seed = "a secret"
+tunnel_source_ipv4 = "10.64.0.1/16"
+tunnel_source_ipv6 = "fd00:64::1"
 
 [limits]
-services = 2
-backends = 3
+services = 3
+backends = 4
 slots = 1000
 flows_ipv4 = 2000
+flows_ipv6 = 1000
 
 [[interface]]
 name = "eth0"
@@ -51,6 +58,7 @@ xdp = "native"
 
 [[interface]]
 name = "eth1.100"
+vlan = true
 
 [[service]]
 name = "web"
@@ -58,6 +66,9 @@ listen = ["tcp://203.0.113.80:80", "tcp://203.0.113.80:443"]
 forward = "dnat"
 scheduler = "maglev"
 table_size = 251
+hash = "source"
+source_prefix_ipv4 = 24
+source_prefix_ipv6 = 64
 
 [[service.health]]
 type = "tcp"
@@ -82,6 +93,16 @@ table_size = 31
 
 [[service.backend]]
 address = "169.254.7.1:2525"
+
+[[service]]
+name = "dns"
+listen = ["udp://[2001:db8::53]:53"]
+forward = "gue"
+gue_port = 6081
+table_size = 37
+
+[[service.backend]]
+address = "fd77:2::11"
 "#,
     );
     assert_eq!(
@@ -94,21 +115,32 @@ address = "169.254.7.1:2525"
                 state_dir: "/srv/edge".into(),
                 on_stop: OnStop::Keep,
                 seed: Some("a secret".into()),
+                tunnel_source_ipv4: Some(TunnelSource {
+                    address: Ipv4Addr::new(10, 64, 0, 1),
+                    prefix: 16,
+                }),
+                tunnel_source_ipv6: Some(TunnelSource {
+                    address: "fd00:64::1".parse().unwrap(),
+                    prefix: 128,
+                }),
             },
             limits: Limits {
-                services: 2,
-                backends: 3,
+                services: 3,
+                backends: 4,
                 slots: 1000,
                 flows_ipv4: 2000,
+                flows_ipv6: 1000,
             },
             interfaces: vec![
                 Interface {
                     name: "eth0".into(),
                     xdp: XdpMode::Native,
+                    vlan: false,
                 },
                 Interface {
                     name: "eth1.100".into(),
                     xdp: XdpMode::Auto,
+                    vlan: true,
                 },
             ],
             services: vec![
@@ -117,6 +149,10 @@ address = "169.254.7.1:2525"
                     listeners: vec![listener("203.0.113.80:80"), listener("203.0.113.80:443")],
                     forward: Forward::Dnat,
                     table_size: 251,
+                    hash: FlowHash::Source {
+                        prefix_ipv4: 24,
+                        prefix_ipv6: 64,
+                    },
                     connections: Connections::default(),
                     health: Some(HealthCheck {
                         probe: Probe::Tcp,
@@ -135,9 +171,27 @@ address = "169.254.7.1:2525"
                     listeners: vec![listener("203.0.113.25:25")],
                     forward: Forward::Dnat,
                     table_size: 31,
+                    hash: FlowHash::FiveTuple,
                     connections: Connections::default(),
                     health: None,
                     backends: vec![backend("169.254.7.1:2525", "169.254.7.1", Some(2525), 1)],
+                },
+                Service {
+                    name: "dns".into(),
+                    listeners: vec![Listener {
+                        protocol: Protocol::Udp,
+                        address: "[2001:db8::53]:53".parse().unwrap(),
+                    }],
+                    forward: Forward::Gue { port: 6081 },
+                    table_size: 37,
+                    hash: FlowHash::FiveTuple,
+                    connections: Connections {
+                        transition_window: Duration::from_secs(120),
+                        flow_idle: Duration::from_secs(120),
+                        ..Connections::default()
+                    },
+                    health: None,
+                    backends: vec![backend("fd77:2::11", "fd77:2::11", None, 1)],
                 },
             ],
         }
@@ -146,7 +200,7 @@ address = "169.254.7.1:2525"
     assert_eq!(
         warnings,
         [
-            "s.toml:49:14: service[1].table_size: 31 slots for 1 backends make uneven shares, use a prime of at least 32"
+            "s.toml:56:14: service[1].table_size: 31 slots for 1 backends make uneven shares, use a prime of at least 32"
         ]
     );
 }
@@ -163,6 +217,8 @@ fn what_is_left_out_has_the_documented_default() {
             state_dir: "/var/lib/sluice/default".into(),
             on_stop: OnStop::Detach,
             seed: None,
+            tunnel_source_ipv4: None,
+            tunnel_source_ipv6: None,
         }
     );
     assert_eq!(model.limits, Limits::default());
@@ -172,6 +228,7 @@ fn what_is_left_out_has_the_documented_default() {
     let [service] = accepted(WEB).model.services.try_into().unwrap();
     assert_eq!(service.forward, Forward::Dnat);
     assert_eq!(service.table_size, 16_381);
+    assert_eq!(service.hash, FlowHash::FiveTuple);
     assert_eq!(
         service.health,
         Some(HealthCheck {
@@ -245,6 +302,7 @@ fn without_a_file_nothing_is_balanced() {
     let eth0 = Interface {
         name: "eth0".into(),
         xdp: XdpMode::Generic,
+        vlan: false,
     };
     let model = without_file("lab", vec![eth0.clone()]).unwrap();
     assert_eq!(model.daemon.admin_socket, admin_socket("lab"));

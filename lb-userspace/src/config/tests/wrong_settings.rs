@@ -28,15 +28,15 @@ fn unknown_keys_are_refused_with_what_was_likely_meant() {
     assert_eq!(
         refusals(
             "interfaces = []\n\"odd key\" = 1\n[daemon]\ninstnce = 'a'\nmetrics = '127.0.0.1:9877'\n\
-             [limits]\nflows_ipv6 = 1\n[[interface]]\nname = 'e'\nmtu = 1500"
+             [limits]\nflows_ipv5 = 1\n[[interface]]\nname = 'e'\nmtu = 1500"
         ),
         [
             "s.toml:1:1: interfaces: unknown key, did you mean `interface`?",
             "s.toml:2:1: \"odd key\": unknown key, known here: `daemon`, `limits`, `interface`, `service`",
             "s.toml:4:1: daemon.instnce: unknown key, did you mean `instance`?",
-            "s.toml:5:1: daemon.metrics: unknown key, known here: `instance`, `admin_socket`, `bpffs`, `state_dir`, `on_stop`, `seed`",
-            "s.toml:7:1: limits.flows_ipv6: unknown key, did you mean `flows_ipv4`?",
-            "s.toml:10:1: interface[0].mtu: unknown key, known here: `name`, `xdp`",
+            "s.toml:5:1: daemon.metrics: unknown key, known here: `instance`, `admin_socket`, `bpffs`, `state_dir`, `on_stop`, `seed`, `tunnel_source_ipv4`, `tunnel_source_ipv6`",
+            "s.toml:7:1: limits.flows_ipv5: unknown key, did you mean `flows_ipv4`?",
+            "s.toml:10:1: interface[0].mtu: unknown key, known here: `name`, `xdp`, `vlan`",
         ]
     );
 }

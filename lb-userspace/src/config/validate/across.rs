@@ -7,8 +7,9 @@ use std::{
 };
 
 use super::{
+    backends::DraftBackend,
     limits::{Bound, Bounds},
-    service::{Draft, DraftBackend},
+    service::Draft,
 };
 use crate::{
     config::report::{Placed, Report, Spot},
@@ -131,7 +132,7 @@ fn backends_differ(service: &Draft, report: &mut Report<'_>) {
 /// Two VIPs of one service with the same port: both are kept by its backends, whose replies then
 /// look the same.
 fn ports_differ(service: &Draft, report: &mut Report<'_>) {
-    if service.backends.is_empty() || service.forward != Forward::Dnat {
+    if service.backends.is_empty() || !service.forward.is_some_and(Forward::has_replies) {
         return;
     }
     let mut ports: HashMap<(Protocol, u16), &Placed<Listener>> = HashMap::new();
@@ -180,7 +181,7 @@ fn replies_are_unambiguous(services: &[Draft], report: &mut Report<'_>) {
     let mut seen: HashMap<Listener, (&Draft, &Spot)> = HashMap::new();
     for service in services
         .iter()
-        .filter(|service| service.forward == Forward::Dnat)
+        .filter(|service| service.forward.is_some_and(Forward::has_replies))
     {
         for listener in &service.listeners {
             for DraftBackend { backend, .. } in &service.backends {
@@ -219,6 +220,7 @@ fn limits_hold(services: &[Draft], bounds: &Bounds, report: &mut Report<'_>) {
         backends: max_backends,
         slots: max_slots,
         flows_ipv4: _,
+        flows_ipv6: _,
     } = bounds;
     let mut hold = |what: &str, sum: u64, most: u64, bound: &Bound, field: &str| {
         if sum > most {

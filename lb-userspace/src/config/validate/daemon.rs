@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::words::{Words, path};
+use super::{
+    tunnel,
+    words::{Words, path},
+};
 use crate::{
     config::{
         error::quote,
@@ -58,6 +61,8 @@ pub(in crate::config) fn default_daemon(instance: &str) -> Daemon {
         state_dir: state_dir(instance),
         on_stop: OnStop::Detach,
         seed: None,
+        tunnel_source_ipv4: None,
+        tunnel_source_ipv6: None,
     }
 }
 
@@ -76,6 +81,8 @@ pub(super) fn daemon(raw: Option<Placed<RawDaemon>>, report: &mut Report<'_>) ->
         state_dir,
         on_stop,
         seed,
+        tunnel_source_ipv4,
+        tunnel_source_ipv6,
     } = raw;
     let file = spot.file;
 
@@ -108,6 +115,10 @@ pub(super) fn daemon(raw: Option<Placed<RawDaemon>>, report: &mut Report<'_>) ->
         }
         Some(text) => daemon.seed = Some(text.value),
     }
+    daemon.tunnel_source_ipv4 =
+        tunnel_source_ipv4.and_then(|raw| tunnel::source(&file.place(raw), report));
+    daemon.tunnel_source_ipv6 =
+        tunnel_source_ipv6.and_then(|raw| tunnel::source(&file.place(raw), report));
     daemon
 }
 

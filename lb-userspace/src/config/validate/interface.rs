@@ -56,7 +56,7 @@ pub(super) fn interfaces(
     let mut names: Vec<Placed<String>> = Vec::new();
     let mut interfaces = Vec::new();
     for Placed { value: raw, spot } in raws {
-        let RawInterface { name, xdp } = raw;
+        let RawInterface { name, xdp, vlan } = raw;
         let mut mode = XdpMode::default();
         if let Some(word) = xdp.map(|raw| spot.file.place(raw)) {
             mode = XDP.read(&word, report).unwrap_or(mode);
@@ -85,6 +85,7 @@ pub(super) fn interfaces(
         interfaces.push(Interface {
             name: name.value.clone(),
             xdp: mode,
+            vlan: vlan.is_some_and(toml::Spanned::into_inner),
         });
         names.push(name);
     }

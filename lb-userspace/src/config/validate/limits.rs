@@ -14,7 +14,7 @@ use crate::{
 /// The largest `slots`, so the largest `table_size` too: 256 MiB of table.
 pub(super) const MAX_SLOTS: u32 = 1 << 26;
 
-/// The largest `flows_ipv4`: 1.5 GiB of table.
+/// The largest `flows_ipv4` and `flows_ipv6`: 1.4 and 1.8 GiB of table.
 const MAX_FLOWS: u32 = 1 << 24;
 
 /// `[limits]`, each with where it stands.
@@ -25,8 +25,10 @@ pub(super) struct Bounds {
     pub(super) backends: Bound,
     /// Slots over all services.
     pub(super) slots: Bound,
-    /// Flow entries over all services.
+    /// IPv4 flow entries over all services.
     pub(super) flows_ipv4: Bound,
+    /// IPv6 flow entries over all services.
+    pub(super) flows_ipv6: Bound,
 }
 
 /// One limit.
@@ -45,12 +47,14 @@ impl Bounds {
             backends,
             slots,
             flows_ipv4,
+            flows_ipv6,
         } = self;
         Limits {
             services: services.most,
             backends: backends.most,
             slots: slots.most,
             flows_ipv4: flows_ipv4.most,
+            flows_ipv6: flows_ipv6.most,
         }
     }
 }
@@ -63,6 +67,7 @@ pub(super) fn bounds(raw: RawLimits, report: &mut Report<'_>) -> Option<Bounds> 
         backends,
         slots,
         flows_ipv4,
+        flows_ipv6,
     } = raw;
     let mut bound = |field: Option<Spanned<i64>>, range, default| {
         let Some(raw) = field.map(|raw| FileId(0).place(raw)) else {
@@ -81,10 +86,12 @@ pub(super) fn bounds(raw: RawLimits, report: &mut Report<'_>) -> Option<Bounds> 
     let backends = bound(backends, 1..=1_048_576, defaults.backends);
     let slots = bound(slots, 16..=MAX_SLOTS, defaults.slots);
     let flows_ipv4 = bound(flows_ipv4, 1..=MAX_FLOWS, defaults.flows_ipv4);
+    let flows_ipv6 = bound(flows_ipv6, 1..=MAX_FLOWS, defaults.flows_ipv6);
     Some(Bounds {
         services: services?,
         backends: backends?,
         slots: slots?,
         flows_ipv4: flows_ipv4?,
+        flows_ipv6: flows_ipv6?,
     })
 }

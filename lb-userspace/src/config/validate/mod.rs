@@ -5,18 +5,27 @@
 
 mod across;
 mod address;
+mod backends;
 mod connections;
 mod daemon;
+mod families;
+mod forward;
+mod hash;
 mod health;
 mod http;
 mod interface;
 mod limits;
 mod prime;
 mod service;
+mod table;
+mod tunnel;
 mod words;
 
 pub use daemon::{admin_socket, instance_name, state_dir};
 pub use interface::interface_name;
+
+pub(crate) use address::why_no_unicast;
+pub(crate) use forward::DEFAULT_GUE_PORT;
 
 pub(super) use daemon::default_daemon;
 
@@ -50,6 +59,7 @@ pub(super) fn model(
         .map(|raw| service::service(raw, report))
         .collect();
     across::check(&drafts, bounds.as_ref(), report);
+    tunnel::sources_are_nobodys(&daemon, &drafts, report);
     Model {
         daemon,
         limits: bounds.map_or_else(Limits::default, |bounds| bounds.limits()),

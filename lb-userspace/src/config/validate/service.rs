@@ -3,30 +3,17 @@
 use std::sync::Arc;
 
 use super::{
-    address, connections, health,
-    limits::MAX_SLOTS,
-    prime,
-    words::{self, Words, number},
+    address,
+    backends::{DraftBackend, backends},
+    connections, families, forward, hash, health, table,
+    words::{self, Words},
 };
 use crate::{
     config::{
-        raw::{RawBackend, RawService},
+        raw::RawService,
         report::{Placed, Report, Spot},
     },
-    model::{Backend, Connections, Forward, HealthCheck, Listener, Protocol, Service},
-};
-
-const DEFAULT_TABLE_SIZE: u32 = 16_381;
-const DEFAULT_WEIGHT: u16 = 1;
-const MAX_WEIGHT: u32 = 256;
-/// A slot names a backend by 16 bits; 0 and 0xFFFF mean something else.
-const MAX_BACKENDS: usize = 65_534;
-/// Fewer, and backends of equal weight get visibly unequal shares.
-const SLOTS_FOR_EACH: usize = 32;
-
-const FORWARD: Words<Forward> = Words {
-    known: &[("dnat", Forward::Dnat), ("dsr", Forward::Dsr)],
-    later: &["nat", "ipip", "gue"],
+    model::{Connections, FlowHash, Forward, HealthCheck, Listener, Protocol, Service},
 };
 
 #[derive(Clone, Copy)]
@@ -49,18 +36,11 @@ pub(super) struct Draft {
     pub(super) backends: Vec<DraftBackend>,
     /// The default where it is wrong.
     pub(super) table_size: u32,
-    /// The default where it is wrong.
-    pub(super) forward: Forward,
+    /// `None` where it is wrong.
+    pub(super) forward: Option<Forward>,
+    hash: FlowHash,
     connections: Connections,
     health: Option<HealthCheck>,
-}
-
-/// A backend that still knows where it stands.
-pub(super) struct DraftBackend {
-    /// Itself, at its address.
-    pub(super) backend: Placed<Backend>,
-    /// Where its name comes from: that, or its address.
-    pub(super) at_name: Spot,
 }
 
 impl Draft {
@@ -72,14 +52,16 @@ impl Draft {
             backends,
             table_size,
             forward,
+            hash,
             connections,
             health,
         } = self;
         Service {
             name: name.value,
             listeners: listeners.into_iter().map(|l| l.value).collect(),
-            forward,
+            forward: forward.unwrap_or(Forward::Dnat),
             table_size,
+            hash,
             connections,
             health,
             backends: backends.into_iter().map(|b| b.backend.value).collect(),
@@ -94,8 +76,12 @@ pub(super) fn service(raw: Placed<RawService>, report: &mut Report<'_>) -> Draft
         name,
         listen,
         forward,
+        gue_port,
         scheduler,
         table_size,
+        hash,
+        source_prefix_ipv4,
+        source_prefix_ipv6,
         tracking,
         transition_window,
         flow_idle,
@@ -129,27 +115,24 @@ pub(super) fn service(raw: Placed<RawService>, report: &mut Report<'_>) -> Draft
             Vec::new()
         }
     };
-    let forward = forward
-        .and_then(|raw| FORWARD.read(&file.place(raw), report))
-        .unwrap_or(Forward::Dnat);
+    let keys = forward::Keys {
+        forward: forward.map(|raw| file.place(raw)),
+        gue_port: gue_port.map(|raw| file.place(raw)),
+    };
+    let forward = forward::forward(keys, report);
     if let Some(raw) = scheduler {
         // There is one, so the model has no field for it.
         let _: Option<Scheduler> = SCHEDULER.read(&file.place(raw), report);
     }
-    every_port_is_allowed(forward, &listeners, report);
+    let keys = hash::Keys {
+        hash: hash.map(|raw| file.place(raw)),
+        source_prefix_ipv4: source_prefix_ipv4.map(|raw| file.place(raw)),
+        source_prefix_ipv6: source_prefix_ipv6.map(|raw| file.place(raw)),
+    };
+    let hash = hash::hash(keys, report);
     let health: Vec<_> = health.into_iter().map(|raw| file.section(raw)).collect();
     let at_health = health.first().map(|raw| raw.spot.clone());
     let health = health::health(health, report);
-    if let Some(spot) = at_health
-        && forward == Forward::Dsr
-        && !listeners.is_empty()
-        && listeners
-            .iter()
-            .all(|listener| listener.value.address.port() == 0)
-    {
-        let message = "has no port to ask: a service of every port needs a listener with one, too";
-        report.error(spot, message);
-    }
     let keys = connections::Keys {
         tracking: tracking.map(|raw| file.place(raw)),
         transition_window: transition_window.map(|raw| file.place(raw)),
@@ -167,24 +150,17 @@ pub(super) fn service(raw: Placed<RawService>, report: &mut Report<'_>) -> Draft
     };
     let connections = connections::connections(keys, kind, report);
     let backend = backend.into_iter().map(|raw| file.section(raw)).collect();
-    let backends = backends(backend, forward, &listeners, report);
-    let table_size = match table_size.map(|raw| file.place(raw)) {
-        Some(raw) => {
-            let size = table_size_of(&raw, report);
-            fits(size, &raw.spot, "", backends.len(), report);
-            size
+    let backends = backends(backend, report);
+    if let Some(forward) = forward {
+        forward::every_port_is_allowed(forward, &listeners, report);
+        forward::ports_are_kept(forward, &listeners, &backends, report);
+        families::are_not_mixed(forward, &listeners, &backends, report);
+        if let Some(spot) = at_health {
+            forward::some_port_is_named(spot, forward, &listeners, report);
         }
-        None => {
-            fits(
-                DEFAULT_TABLE_SIZE,
-                &spot,
-                "table_size",
-                backends.len(),
-                report,
-            );
-            DEFAULT_TABLE_SIZE
-        }
-    };
+    }
+    let table_size = table_size.map(|raw| file.place(raw));
+    let table_size = table::size(table_size, &spot, backends.len(), report);
     if backends.iter().all(|b| b.backend.value.weight == 0) {
         let why = if backends.is_empty() {
             "has no backend"
@@ -204,6 +180,7 @@ pub(super) fn service(raw: Placed<RawService>, report: &mut Report<'_>) -> Draft
         backends,
         table_size,
         forward,
+        hash,
         connections,
         health,
     }
@@ -225,133 +202,4 @@ fn listeners(
         }
     }
     listeners
-}
-
-/// The backends of such a service get every port as it is.
-fn every_port_is_allowed(
-    forward: Forward,
-    listeners: &[Placed<Listener>],
-    report: &mut Report<'_>,
-) {
-    for Placed { value, spot } in listeners {
-        match forward {
-            Forward::Dnat if value.address.port() == 0 => {
-                let message = "port 0, every port, does not go with dnat: name one, or use dsr";
-                report.error(spot.clone(), message);
-            }
-            Forward::Dnat | Forward::Dsr => {}
-        }
-    }
-}
-
-fn table_size_of(raw: &Placed<i64>, report: &mut Report<'_>) -> u32 {
-    let Some(size) = number(raw, 2..=MAX_SLOTS, report) else {
-        return DEFAULT_TABLE_SIZE;
-    };
-    if !prime::is_prime(size) {
-        let near: Vec<_> = prime::neighbours(size, MAX_SLOTS)
-            .iter()
-            .map(u32::to_string)
-            .collect();
-        report.error(
-            raw.spot.clone(),
-            format!("{size} is not a prime, use {}", near.join(" or ")),
-        );
-    }
-    size
-}
-
-/// `spot` is the size's, or the service's that lacks the `key`.
-fn fits(slots: u32, spot: &Spot, key: &str, backends: usize, report: &mut Report<'_>) {
-    let enough = backends.saturating_mul(SLOTS_FOR_EACH);
-    let slots_given = usize::try_from(slots).unwrap_or(usize::MAX);
-    if backends > MAX_BACKENDS {
-        let message =
-            format!("{backends} backends, a service has at most {MAX_BACKENDS}: split it");
-        report.missing(spot, key, message);
-    } else if backends > slots_given {
-        let message = format!(
-            "{slots} slots do not go round for {backends} backends, use a prime of at least {enough}"
-        );
-        report.missing(spot, key, message);
-    } else if enough > slots_given {
-        let message = format!(
-            "{slots} slots for {backends} backends make uneven shares, \
-             use a prime of at least {enough}"
-        );
-        report.warn(spot, key, message);
-    }
-}
-
-fn backends(
-    raws: Vec<Placed<RawBackend>>,
-    forward: Forward,
-    listeners: &[Placed<Listener>],
-    report: &mut Report<'_>,
-) -> Vec<DraftBackend> {
-    raws.into_iter()
-        .filter_map(|raw| backend(raw, forward, listeners, report))
-        .collect()
-}
-
-fn backend(
-    raw: Placed<RawBackend>,
-    forward: Forward,
-    listeners: &[Placed<Listener>],
-    report: &mut Report<'_>,
-) -> Option<DraftBackend> {
-    let Placed { value: raw, spot } = raw;
-    let RawBackend {
-        name,
-        address,
-        weight,
-    } = raw;
-    let file = spot.file;
-
-    let name = name.map(|raw| words::name(file.place(raw), report));
-    let weight = weight
-        .and_then(|raw| number(&file.place(raw), 0..=MAX_WEIGHT, report))
-        .and_then(|weight| u16::try_from(weight).ok())
-        .unwrap_or(DEFAULT_WEIGHT);
-    let Some(text) = address.map(|raw| file.place(raw)) else {
-        report.missing(&spot, "address", "missing, write it as in 10.0.1.11:8080");
-        return None;
-    };
-    let endpoint = match address::backend(&text.value) {
-        Ok(endpoint) => endpoint,
-        Err(message) => {
-            report.error(text.spot, message);
-            return None;
-        }
-    };
-    if endpoint.port.is_some() && forward == Forward::Dsr {
-        report.error(
-            text.spot.clone(),
-            format!(
-                "with dsr the listener's port is kept: write {} without a port",
-                endpoint.address
-            ),
-        );
-    } else if endpoint.port.is_some() && listeners.len() > 1 {
-        report.error(
-            text.spot.clone(),
-            format!(
-                "with several listeners each one's port is kept: write {} without a port, \
-                 or a service for each listener",
-                endpoint.address
-            ),
-        );
-    }
-    let mut backend = Backend {
-        name: Arc::from(""),
-        address: endpoint.address.into(),
-        port: endpoint.port,
-        weight,
-    };
-    let name = name.unwrap_or_else(|| text.with(backend.to_string()));
-    backend.name = Arc::from(name.value);
-    Some(DraftBackend {
-        backend: text.with(backend),
-        at_name: name.spot,
-    })
 }

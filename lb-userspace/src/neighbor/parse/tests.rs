@@ -163,9 +163,13 @@ fn a_route_leads_to_the_gateway_or_to_the_address_itself() {
     let address = ip("10.1.0.1");
     let out = RouteAttribute::Oif(3);
     let via = |gateway: &str| {
-        Route::Via(Hop {
-            ifindex: 3,
-            address: ip(gateway),
+        Route::Via(Way {
+            hop: Hop {
+                ifindex: 3,
+                address: ip(gateway),
+            },
+            source: None,
+            mtu: None,
         })
     };
     let on_link = route_message(RouteType::Unicast, vec![out.clone()]);
@@ -182,6 +186,35 @@ fn a_route_leads_to_the_gateway_or_to_the_address_itself() {
     let mixed = RouteAttribute::Via(RouteVia::Inet6(router));
     let through = route_message(RouteType::Unicast, vec![out, mixed]);
     assert_eq!(route(address, &through), via("fe80::1"));
+}
+
+#[test]
+fn a_route_tells_the_hosts_address_and_its_own_mtu() {
+    for (address, source) in [("10.1.0.1", "10.1.0.9"), ("fd77::1", "fd77::9")] {
+        let ask = |metrics| {
+            let message = route_message(
+                RouteType::Unicast,
+                vec![
+                    RouteAttribute::Oif(3),
+                    RouteAttribute::PrefSource(ip(source).into()),
+                    RouteAttribute::Metrics(metrics),
+                ],
+            );
+            match route(ip(address), &message) {
+                Route::Via(way) => (way.source, way.mtu),
+                nowhere => panic!("{nowhere:?}"),
+            }
+        };
+        let metrics = vec![RouteMetric::Lock(4), RouteMetric::Mtu(1400)];
+        assert_eq!(ask(metrics), (Some(ip(source)), Some(1400)));
+        for none in [
+            vec![],
+            vec![RouteMetric::Mtu(0)],
+            vec![RouteMetric::Hoplimit(9)],
+        ] {
+            assert_eq!(ask(none), (Some(ip(source)), None));
+        }
+    }
 }
 
 #[test]

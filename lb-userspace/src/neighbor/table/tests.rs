@@ -1,5 +1,7 @@
 use super::*;
 
+/// The host's own address.
+const SOURCE: &str = "10.0.0.9";
 const GATEWAY: &str = "10.0.0.254";
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
@@ -13,6 +15,14 @@ fn hop(address: &str) -> Hop {
         ifindex: 3,
         address: ip(address),
     }
+}
+
+fn via(address: &str) -> Route {
+    Route::Via(Way {
+        hop: hop(address),
+        source: Some(ip(SOURCE)),
+        mtu: None,
+    })
 }
 
 fn link(up: bool) -> Link {
@@ -38,7 +48,12 @@ fn neighbour(reachability: Reachability) -> Neighbour {
 fn resolved(address: &str, mac: [u8; 6]) -> Event {
     Event::NextHop {
         address: ip(address),
-        state: State::Resolved { ifindex: 3, mac },
+        state: State::Resolved {
+            ifindex: 3,
+            mac,
+            source: Some(ip(SOURCE)),
+            mtu: 1500,
+        },
     }
 }
 
@@ -65,7 +80,7 @@ fn table(addresses: &[&str]) -> Table {
 /// As `table`, one address on the link with a neighbour.
 fn table_with(neighbour: Neighbour) -> Table {
     let mut table = table(&["10.0.0.1"]);
-    table.set_route(ip("10.0.0.1"), Route::Via(hop("10.0.0.1")));
+    table.set_route(ip("10.0.0.1"), via("10.0.0.1"));
     table.set_neighbour(hop("10.0.0.1"), Some(neighbour));
     table
 }
@@ -74,7 +89,7 @@ fn table_with(neighbour: Neighbour) -> Table {
 fn nothing_is_told_before_the_route_is_known() {
     let mut table = table(&["10.0.0.1"]);
     assert_eq!(table.changes(), []);
-    table.set_route(ip("10.0.0.1"), Route::Via(hop("10.0.0.1")));
+    table.set_route(ip("10.0.0.1"), via("10.0.0.1"));
     let event = unresolved("10.0.0.1", Some(3), "10.0.0.1 on eth0 is being resolved");
     assert_eq!(table.changes(), [event]);
     assert!(!table.is_changed());
@@ -101,6 +116,58 @@ fn a_change_of_reachability_alone_is_no_news() {
     assert_eq!(table.changes(), []);
 }
 
+/// Where `10.0.0.1` leads over a link and a route of these MTUs.
+fn mtu_of(link_mtu: u32, route_mtu: Option<u32>) -> u32 {
+    let mut table = table_with(neighbour(Reachability::Confirmed));
+    table.set_link(Link {
+        mtu: link_mtu,
+        ..link(true)
+    });
+    table.set_route(
+        ip("10.0.0.1"),
+        Route::Via(Way {
+            hop: hop("10.0.0.1"),
+            source: None,
+            mtu: route_mtu,
+        }),
+    );
+    let told = table.changes().into_iter().find_map(|event| match event {
+        Event::NextHop {
+            state: State::Resolved { mtu, .. },
+            ..
+        } => Some(mtu),
+        _ => None,
+    });
+    told.expect("it is resolved")
+}
+
+#[test]
+fn the_smaller_mtu_of_link_and_route_counts() {
+    assert_eq!(mtu_of(1500, None), 1500);
+    assert_eq!(mtu_of(1500, Some(1400)), 1400);
+    assert_eq!(mtu_of(1500, Some(9000)), 1500);
+    assert_eq!(mtu_of(65_536, None), 65_535);
+}
+
+#[test]
+fn another_source_or_mtu_is_news() {
+    let mut table = table_with(neighbour(Reachability::Confirmed));
+    assert_eq!(table.changes().len(), 1);
+    let longer = Link {
+        mtu: 9000,
+        ..link(true)
+    };
+    table.set_link(longer);
+    assert_eq!(table.changes().len(), 2, "the link, and who is behind it");
+    let moved = Way {
+        hop: hop("10.0.0.1"),
+        source: Some(ip("10.0.0.8")),
+        mtu: None,
+    };
+    table.set_route(ip("10.0.0.1"), Route::Via(moved));
+    assert_eq!(table.changes().len(), 1);
+}
+
 #[test]
 fn a_failed_neighbour_is_unresolved_whatever_mac_it_had() {
     let mut table = table_with(neighbour(Reachability::Confirmed));
@@ -124,7 +191,7 @@ fn a_neighbour_without_an_ethernet_address_is_unresolved() {
 fn all_addresses_behind_a_gateway_follow_it() {
     let mut table = table(&["10.1.0.1", "10.1.0.2"]);
     for address in ["10.1.0.1", "10.1.0.2"] {
-        table.set_route(ip(address), Route::Via(hop(GATEWAY)));
+        table.set_route(ip(address), via(GATEWAY));
     }
     table.set_neighbour(hop(GATEWAY), Some(neighbour(Reachability::Confirmed)));
     assert_eq!(
@@ -200,14 +267,14 @@ fn an_address_watched_again_is_told_of_again() {
     assert_eq!(table.changes(), []);
     let unknown = table.watch(&BTreeSet::from([ip("10.0.0.1")]));
     assert_eq!(unknown, [ip("10.0.0.1")]);
-    table.set_route(ip("10.0.0.1"), Route::Via(hop("10.0.0.1")));
+    table.set_route(ip("10.0.0.1"), via("10.0.0.1"));
     assert_eq!(table.changes(), [resolved("10.0.0.1", MAC)]);
 }
 
 #[test]
 fn an_answer_for_an_address_no_longer_watched_is_ignored() {
     let mut table = table(&[]);
-    table.set_route(ip("10.0.0.1"), Route::Via(hop("10.0.0.1")));
+    table.set_route(ip("10.0.0.1"), via("10.0.0.1"));
     assert!(!table.is_changed());
 }
 
@@ -227,7 +294,7 @@ fn a_resync_tells_only_what_is_different() {
 #[test]
 fn missing_and_unmanaged_neighbours_are_to_be_managed() {
     let mut table = table(&["10.0.0.1"]);
-    table.set_route(ip("10.0.0.1"), Route::Via(hop("10.0.0.1")));
+    table.set_route(ip("10.0.0.1"), via("10.0.0.1"));
     table.changes();
     let manage = [Action::Manage(hop("10.0.0.1"))];
     assert_eq!(table.actions(true), manage);
@@ -291,7 +358,7 @@ fn without_managed_neighbours_those_that_need_it_are_pushed() {
 #[test]
 fn nothing_is_asked_of_a_link_that_is_down() {
     let mut table = table(&["10.0.0.1"]);
-    table.set_route(ip("10.0.0.1"), Route::Via(hop("10.0.0.1")));
+    table.set_route(ip("10.0.0.1"), via("10.0.0.1"));
     table.set_link(link(false));
     table.changes();
     assert_eq!(table.actions(true), []);
@@ -302,7 +369,7 @@ fn a_hop_that_nobody_needs_any_more_is_released_once() {
     let mut table = table_with(neighbour(Reachability::Confirmed));
     table.changes();
     assert_eq!(table.actions(true), []);
-    table.set_route(ip("10.0.0.1"), Route::Via(hop(GATEWAY)));
+    table.set_route(ip("10.0.0.1"), via(GATEWAY));
     table.set_neighbour(hop(GATEWAY), Some(neighbour(Reachability::Confirmed)));
     table.changes();
     assert_eq!(table.actions(true), [Action::Release(hop("10.0.0.1"))]);
@@ -313,9 +380,9 @@ fn a_hop_that_nobody_needs_any_more_is_released_once() {
 fn a_hop_that_is_needed_again_at_once_is_not_released() {
     let mut table = table_with(neighbour(Reachability::Confirmed));
     table.changes();
-    table.set_route(ip("10.0.0.1"), Route::Via(hop(GATEWAY)));
+    table.set_route(ip("10.0.0.1"), via(GATEWAY));
     table.changes();
-    table.set_route(ip("10.0.0.1"), Route::Via(hop("10.0.0.1")));
+    table.set_route(ip("10.0.0.1"), via("10.0.0.1"));
     table.changes();
     assert_eq!(table.actions(true), []);
 }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use lb_common::{
     abi::{
         backend::Backend,
+        reply::ReplyV4,
         service::{ServiceId, ServiceRecord, ServiceRef},
         slot::Slot,
-        vip::VipKeyV4,
     },
-    endian::{Be16, Be32},
+    endian::{Be16, Be32, Be128},
 };
 use proptest::{collection::vec, prelude::*};
 
@@ -19,7 +19,9 @@ use super::{
 };
 use crate::{
     model::{Health, HealthCheck, Model, Probe},
-    plan::{AdoptError, Desired, Image, Progress, RawMaps, Scope, Seed, reconcile},
+    plan::{
+        AdoptError, Desired, Image, Progress, RawMaps, ReplyTarget, Scope, Seed, VipKey, reconcile,
+    },
 };
 
 fn two_services() -> Model {
@@ -84,7 +86,7 @@ fn an_entry_that_a_dead_daemon_left_is_freed_behind_a_barrier() {
 
 #[derive(Clone)]
 struct Maps {
-    vips: BTreeMap<VipKeyV4, ServiceId>,
+    vips: BTreeMap<VipKey, ServiceId>,
     services: Vec<ServiceRef>,
     records: Vec<ServiceRecord>,
 }
@@ -94,7 +96,7 @@ impl Maps {
     fn valid() -> Self {
         let mut records = vec![ServiceRecord::default(); 4];
         records[1] = Self::record(0, 0);
-        let vip = VipKeyV4::new(Be32::new(1), Be16::new(80), 6);
+        let vip = VipKey::new("0.0.0.1".parse().unwrap(), 80, 6);
         Self {
             vips: BTreeMap::from([(vip, ServiceId(0))]),
             services: vec![ServiceRef::record(1), ServiceRef::NONE],
@@ -193,7 +195,7 @@ fn any_backend() -> impl Strategy<Value = Backend> {
                 service: ServiceId(service),
                 ..Backend::default()
             };
-            entry.address[0] = Be32::new(0x0a00_0000_u32.wrapping_add(address));
+            entry.address = Be128::from_leading(Be32::new(0x0a00_0000_u32.wrapping_add(address)));
             entry
         },
     )
@@ -211,7 +213,7 @@ proptest! {
         vip_service in word(),
     ) {
         let model = two_services();
-        let vip = VipKeyV4::new(Be32::new(0x0a09_0001), Be16::new(80), 6);
+        let vip = VipKey::new("10.9.0.1".parse().unwrap(), 80, 6);
         let services: Vec<ServiceRef> =
             services.into_iter().map(|word| ServiceRef(u64::from(word))).collect();
         let image = Image::from_maps(RawMaps {
@@ -220,7 +222,7 @@ proptest! {
             records: &records,
             slots: &slots,
             backends: &backends,
-            replies: BTreeMap::from([(vip, Default::default())]),
+            replies: BTreeMap::from([(vip, ReplyTarget::V4(ReplyV4::default()))]),
         });
         let Ok(mut image) = image else { return Ok(()) };
         let (views, seed) = (all_up(&model), Seed::derive(None));

@@ -36,6 +36,7 @@ fn kind(write: &Write) -> &'static str {
         Write::BackendState { state, .. } if state.is_in_use() => "alive",
         Write::BackendState { .. } => "free",
         Write::NextHop { .. } => "next hop",
+        Write::Tunnel { .. } => "tunnel",
         Write::ResetCounters { .. } => "reset",
         Write::Record { .. } => "record",
         Write::Slots { .. } => "slots",
@@ -361,7 +362,7 @@ fn replies_that_would_stand_for_two_vips_are_refused() {
 }
 
 #[test]
-fn what_is_not_ipv4_is_refused() {
+fn replies_of_the_other_family_are_refused() {
     for model in [
         model(vec![service("a", &["[fd77::1]:80"], &["10.0.0.1:80"])]),
         model(vec![service("a", &[VIP], &["[fd77::1]:80"])]),
@@ -369,7 +370,7 @@ fn what_is_not_ipv4_is_refused() {
         let error = World::new(&model)
             .plan(&model, &all_up(&model))
             .unwrap_err();
-        assert!(matches!(error, PlanError::NotIpv4 { .. }));
+        assert!(matches!(error, PlanError::OtherFamily { .. }));
     }
 }
 

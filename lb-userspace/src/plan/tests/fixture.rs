@@ -6,8 +6,8 @@ use lb_common::abi::backend::NextHop;
 
 use crate::{
     model::{
-        Backend, BackendKey, Connections, Daemon, Forward, Health, Limits, Listener, Model, OnStop,
-        Protocol, Service,
+        Backend, BackendKey, Connections, Daemon, FlowHash, Forward, Health, Limits, Listener,
+        Model, OnStop, Protocol, Service,
     },
     plan::View,
 };
@@ -22,12 +22,15 @@ pub(super) fn model(services: Vec<Service>) -> Model {
             state_dir: PathBuf::new(),
             on_stop: OnStop::Detach,
             seed: None,
+            tunnel_source_ipv4: None,
+            tunnel_source_ipv6: None,
         },
         limits: Limits {
             services: 8,
             backends: 96,
             slots: 2048,
             flows_ipv4: 1024,
+            flows_ipv6: 512,
         },
         interfaces: Vec::new(),
         services,
@@ -41,6 +44,7 @@ pub(super) fn service(name: &str, listen: &[&str], backends: &[&str]) -> Service
         listeners: listen.iter().map(|address| listener(address)).collect(),
         forward: Forward::Dnat,
         table_size: 61,
+        hash: FlowHash::FiveTuple,
         connections: Connections::default(),
         health: None,
         backends: backends.iter().map(|address| backend(address)).collect(),
@@ -82,6 +86,8 @@ pub(super) fn view(health: Health) -> View {
     View {
         health,
         next_hop: Some(NextHop::new([2, 0, 0, 0, 0, 1], 1)),
+        source: None,
+        mtu: None,
     }
 }
 

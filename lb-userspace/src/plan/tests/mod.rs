@@ -2,8 +2,10 @@
 
 mod adoption;
 mod behaviour;
+mod features;
 mod fixture;
 mod random;
 mod reseeding;
+mod tunnels;
 mod widening;
 mod world;

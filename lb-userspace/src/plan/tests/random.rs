@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
     time::Duration,
 };
@@ -16,21 +16,24 @@ use super::{
 };
 use crate::{
     model::{
-        Admin, Backend, BackendKey, Connections, Forward, Health, Model, Override, Service,
-        Tracking,
+        Admin, Backend, BackendKey, Connections, FlowHash, Forward, Health, Listener, Model,
+        Override, Service, Tracking, TunnelSource,
     },
     plan::{PlanError, Progress, Scope, Seed, View, widen},
 };
 
-/// Two VIPs with the same three ports each: services may not have a port twice, since replies tell
-/// the VIP by it.
-const VIPS: [&str; 6] = [
+/// VIPs with the same ports each: services may not have a port twice in one family, since replies
+/// tell the VIP by it.
+const VIPS: [&str; 9] = [
     "10.9.0.1:80",
     "10.9.0.1:81",
     "10.9.0.1:82",
     "10.9.0.2:80",
     "10.9.0.2:81",
     "10.9.0.2:82",
+    "[fd09::1]:80",
+    "[fd09::1]:81",
+    "[fd09::2]:80",
 ];
 const SIZES: [u32; 4] = [7, 31, 61, 127];
 const BACKENDS: usize = 26;
@@ -44,6 +47,9 @@ struct Step {
     backends: Vec<AnyBackend>,
     reversed: bool,
     tracking: Vec<Tracking>,
+    ways: Vec<Way>,
+    /// Whether tunnels have a source of the operator's choice.
+    chosen_source: bool,
     drains: bool,
     /// Before the step all windows end, and all drains.
     waits: bool,
@@ -53,14 +59,49 @@ struct Step {
     per_cent: u8,
 }
 
+/// How a service forwards and hashes.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    forward: Forward,
+    hash: FlowHash,
+    /// With `dnat`: of which family listeners and backends are.
+    ipv6: bool,
+}
+
 #[derive(Clone, Debug)]
 struct AnyBackend {
     owner: u8,
     weight: u16,
     health: Health,
     resolved: u8,
+    /// 0: not known.
+    source: u8,
+    /// 0: not known.
+    mtu: u8,
     fixed_port: bool,
     admin: Admin,
+}
+
+fn way() -> impl Strategy<Value = Way> {
+    let forward = prop_oneof![
+        4 => Just(Forward::Dnat),
+        1 => Just(Forward::Dsr),
+        2 => Just(Forward::Ipip),
+        1 => Just(Forward::Gue { port: 6080 }),
+        1 => Just(Forward::Gue { port: 6081 }),
+    ];
+    let hash = prop_oneof![
+        4 => Just(FlowHash::FiveTuple),
+        1 => (1_u8..=32, 1_u8..=128).prop_map(|(prefix_ipv4, prefix_ipv6)| FlowHash::Source {
+            prefix_ipv4,
+            prefix_ipv6,
+        }),
+    ];
+    (forward, hash, proptest::bool::weighted(0.3)).prop_map(|(forward, hash, ipv6)| Way {
+        forward,
+        hash,
+        ipv6,
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -72,7 +113,7 @@ fn step() -> impl Strategy<Value = Step> {
             1 => Just(Health::Down),
             1 => Just(Health::Unknown),
         ],
-        0_u8..4,
+        (0_u8..4, 0_u8..4, 0_u8..4),
         proptest::bool::weighted(0.8),
         prop_oneof![
             6 => Just(Admin::Enabled),
@@ -81,11 +122,13 @@ fn step() -> impl Strategy<Value = Step> {
         ],
     )
         .prop_map(
-            |(owner, weight, health, resolved, fixed_port, admin)| AnyBackend {
+            |(owner, weight, health, (resolved, source, mtu), fixed_port, admin)| AnyBackend {
                 owner,
                 weight,
                 health,
                 resolved,
+                source,
+                mtu,
                 fixed_port,
                 admin,
             },
@@ -99,21 +142,23 @@ fn step() -> impl Strategy<Value = Step> {
         vec(0..SERVICES + 1, VIPS.len()),
         vec(0..SIZES.len() as u8, usize::from(SERVICES)),
         vec(backend, 0..=BACKENDS),
-        any::<bool>(),
+        any::<[bool; 4]>(),
         vec(tracking, usize::from(SERVICES)),
-        any::<bool>(),
-        any::<bool>(),
+        vec(way(), usize::from(SERVICES)),
         prop_oneof![2 => Just(0_u8), 1 => 1_u8..3],
         0_u8..250,
     )
         .prop_map(
-            |(vip_owners, sizes, backends, reversed, tracking, drains, waits, seed, per_cent)| {
+            |(vip_owners, sizes, backends, flags, tracking, ways, seed, per_cent)| {
+                let [reversed, drains, waits, chosen_source] = flags;
                 Step {
                     vip_owners,
                     sizes,
                     backends,
                     reversed,
                     tracking,
+                    ways,
+                    chosen_source,
                     drains,
                     waits,
                     seed,
@@ -151,7 +196,7 @@ fn change() -> impl Strategy<Value = Change> {
 
 /// A step that differs from the last one in a few places only.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    vec((step(), 0_u8..16), 1..7).prop_map(|steps| {
+    vec((step(), any::<u8>()), 1..7).prop_map(|steps| {
         let mut last: Option<Step> = None;
         let mut out = Vec::new();
         for (mut step, keep) in steps {
@@ -162,6 +207,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
                 if keep & 2 != 0 {
                     step.sizes.clone_from(&last.sizes);
                     step.tracking.clone_from(&last.tracking);
+                }
+                if keep & 0x30 != 0 {
+                    step.ways.clone_from(&last.ways);
                 }
                 if keep & 4 != 0 {
                     for (new, old) in step.backends.iter_mut().zip(&last.backends) {
@@ -197,27 +245,37 @@ impl Step {
         if self.reversed {
             services.reverse();
         }
-        model(services)
+        let mut model = model(services);
+        if self.chosen_source {
+            model.daemon.tunnel_source_ipv4 = Some(TunnelSource {
+                address: Ipv4Addr::new(10, 64, 0, 1),
+                prefix: 16,
+            });
+        }
+        model
     }
 
     fn service(&self, number: u8) -> Service {
-        let mut listeners = Vec::new();
+        let way = self.ways[usize::from(number)];
+        let is_dnat = way.forward == Forward::Dnat;
+        let mut listeners: Vec<Listener> = Vec::new();
         for (vip, owner) in VIPS.iter().zip(&self.vip_owners) {
             let vip = listener(vip);
-            let port = vip.address.port();
+            let (port, is_ipv6) = (vip.address.port(), vip.address.is_ipv6());
+            let is_like = |l: &Listener| l.address.port() == port && l.address.is_ipv6() == is_ipv6;
             if *owner == number
-                && listeners
-                    .iter()
-                    .all(|l: &crate::model::Listener| l.address.port() != port)
+                && (!is_dnat || is_ipv6 == way.ipv6)
+                && !listeners.iter().any(is_like)
             {
                 listeners.push(vip);
             }
         }
-        let single = listeners.len() == 1;
+        let single = listeners.len() == 1 && is_dnat;
         Service {
             name: format!("s{number}").into(),
-            forward: Forward::Dnat,
+            forward: way.forward,
             table_size: SIZES[usize::from(self.sizes[usize::from(number)])],
+            hash: way.hash,
             connections: Connections {
                 tracking: self.tracking[usize::from(number)],
                 drain_timeout: Duration::from_secs(u64::from(self.drains)),
@@ -230,7 +288,10 @@ impl Step {
                 .iter()
                 .enumerate()
                 .filter(|(_, backend)| backend.owner == number)
-                .map(|(n, backend)| backend.at(n, single))
+                .map(|(n, backend)| {
+                    let is_ipv6 = if is_dnat { way.ipv6 } else { n % 2 == 1 };
+                    backend.at(n, is_ipv6, single)
+                })
                 .collect(),
             listeners,
         }
@@ -261,11 +322,28 @@ impl Step {
             for backend in &service.backends {
                 let IpIndex(n) = IpIndex::of(backend);
                 let AnyBackend {
-                    health, resolved, ..
+                    health,
+                    resolved,
+                    source,
+                    mtu,
+                    ..
                 } = self.backends[n];
                 let next_hop = (resolved > 0)
                     .then(|| NextHop::new([2, 0, 0, 0, resolved, 1], u16::from(resolved)));
-                views.insert(service.key(backend), View { health, next_hop });
+                let source = (source > 0).then(|| match backend.address {
+                    IpAddr::V4(_) => Ipv4Addr::new(10, 0, 1, source).into(),
+                    IpAddr::V6(_) => ipv6(1, u16::from(source)).into(),
+                });
+                let mtu = (mtu > 0).then(|| 1000 * u32::from(mtu));
+                views.insert(
+                    service.key(backend),
+                    View {
+                        health,
+                        next_hop,
+                        source,
+                        mtu,
+                    },
+                );
             }
         }
         views
@@ -273,25 +351,33 @@ impl Step {
 }
 
 impl AnyBackend {
-    fn at(&self, n: usize, single: bool) -> Backend {
-        let address = Ipv4Addr::new(10, 0, 0, n as u8);
+    fn at(&self, n: usize, is_ipv6: bool, single: bool) -> Backend {
+        let address: IpAddr = if is_ipv6 {
+            ipv6(0, n as u16).into()
+        } else {
+            Ipv4Addr::new(10, 0, 0, n as u8).into()
+        };
         Backend {
             name: address.to_string().into(),
-            address: address.into(),
+            address,
             port: (self.fixed_port && single).then_some(8080),
             weight: self.weight,
         }
     }
 }
 
+fn ipv6(network: u16, host: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd00, 0, 0, network, 0, 0, 0, host)
+}
+
 struct IpIndex(usize);
 
 impl IpIndex {
     fn of(backend: &Backend) -> Self {
-        match backend.address {
-            std::net::IpAddr::V4(address) => Self(usize::from(address.octets()[3])),
-            std::net::IpAddr::V6(_) => unreachable!("only IPv4 is generated"),
-        }
+        Self(match backend.address {
+            IpAddr::V4(address) => usize::from(address.octets()[3]),
+            IpAddr::V6(address) => usize::from(address.segments()[7]),
+        })
     }
 }
 

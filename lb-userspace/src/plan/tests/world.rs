@@ -4,21 +4,26 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use lb_common::abi::{
-    backend::{Backend, BackendState, NextHop},
-    reply::ReplyV4,
-    service::{ServiceId, ServiceRecord, ServiceRef},
-    slot::{LocalBackend, NO_BACKEND, Slot},
-    vip::VipKeyV4,
+use lb_common::{
+    abi::{
+        backend::{Backend, BackendState, NextHop, family},
+        service::{ServiceId, ServiceRecord, ServiceRef, forward},
+        slot::{LocalBackend, NO_BACKEND, Slot},
+    },
+    endian::{Be32, Be128},
+    family::Hashing,
 };
 
 use crate::{
-    model::{Admin, Backend as Configured, BackendKey, Model, Override, Service, Tracking},
+    model::{
+        Admin, Backend as Configured, BackendKey, FlowHash, Model, Override, Service, Tracking,
+    },
     plan::{
         BackendIndex, Capacity, Desired, Endpoint, Image, Plan, PlanError, Progress, Range,
-        RawMaps, Scope, Seed, ServiceProgress, View, Write, maglev,
+        RawMaps, ReplyTarget, Scope, Seed, ServiceProgress, View, VipKey, Write, maglev,
         motion::{self, State},
         reconcile,
     },
@@ -33,16 +38,16 @@ pub(super) struct World {
     pub(super) overrides: BTreeMap<BackendKey, Override>,
     /// What time has brought; spent by the next plan that is reached.
     pub(super) progress: Progress,
-    vips: BTreeMap<VipKeyV4, ServiceId>,
+    vips: BTreeMap<VipKey, ServiceId>,
     services: Vec<ServiceRef>,
     records: Vec<ServiceRecord>,
     slots: Vec<Slot>,
     backends: Vec<Backend>,
-    replies: BTreeMap<VipKeyV4, ReplyV4>,
+    replies: BTreeMap<VipKey, ReplyTarget>,
     /// Whom a slot was written for; forgotten when the slot is written.
     written_for: BTreeMap<(u32, Half), Identity>,
     /// VIPs that the plan deletes further on: their replies may be another VIP's already.
-    leaving: BTreeSet<VipKeyV4>,
+    leaving: BTreeSet<VipKey>,
     /// A daemon died in between: some slot may name a backend whose replies it had withdrawn.
     pub(super) was_adopted: bool,
     /// What a packet may hold that began since the last barrier.
@@ -200,6 +205,7 @@ impl World {
                 self.assert_unused(*index, write);
                 let state = BackendState(self.backends[index.0 as usize].state);
                 assert!(!state.is_in_use(), "{write:?} over an entry in use");
+                assert_eq!(entry.index, index.0, "{write:?}");
                 self.backends[index.0 as usize] = **entry;
             }
             Write::BackendState { index, state } => {
@@ -211,6 +217,10 @@ impl World {
             Write::NextHop { index, next_hop } => {
                 assert!(next_hop.is_resolved());
                 self.backends[index.0 as usize].next_hop = next_hop.0;
+            }
+            Write::Tunnel { index, source, mtu } => {
+                let entry = &mut self.backends[index.0 as usize];
+                (entry.source, entry.mtu) = (*source, *mtu);
             }
             Write::ResetCounters { index } => self.assert_unused(*index, write),
             Write::Record { index, record } => {
@@ -292,7 +302,7 @@ impl World {
 
     /// Whoever these slots name, its replies find every VIP of the service.
     fn check_replies(&self, record: &ServiceRecord, slots: Range) {
-        if self.was_adopted {
+        if self.was_adopted || record.forward != forward::DNAT {
             return;
         }
         let slots = slots.first as usize..(slots.first + slots.count) as usize;
@@ -306,13 +316,10 @@ impl World {
             for local in locals {
                 let index = Range::backends(record).backend(local).unwrap();
                 let entry = &self.backends[index.0 as usize];
-                let port = if entry.port.get() == 0 {
-                    vip.port
-                } else {
-                    entry.port
-                };
-                let reply = &self.replies[&VipKeyV4::new(entry.address[0], port, vip.protocol)];
-                assert_eq!((reply.address, reply.port), (vip.address, vip.port));
+                let Endpoint { address, port } = Endpoint::of_entry(entry);
+                let port = port.unwrap_or(vip.port());
+                let reply = &self.replies[&VipKey::new(address, port, vip.protocol())];
+                assert_eq!(reply.vip(), SocketAddr::new(vip.address(), vip.port()));
             }
         }
     }
@@ -412,14 +419,16 @@ impl World {
                 connections.tracking != Tracking::Never && !connections.drain_timeout.is_zero();
             assert!(leaving == 0 || may_drain);
             backends += status.backends.len();
-            replies += status.backends.len() * service.listeners.len();
-            self.check_service(service, views);
+            if service.forward.has_replies() {
+                replies += status.backends.len() * service.listeners.len();
+            }
+            self.check_service(model, service, views);
         }
         assert_eq!(self.image.backends_in_use().count(), backends);
         assert_eq!(self.replies.len(), replies);
     }
 
-    fn check_service(&self, service: &Service, views: &Views) {
+    fn check_service(&self, model: &Model, service: &Service, views: &Views) {
         let status = self.image.status(service).unwrap();
         let held = self.image.service(status.id).unwrap();
         let mut eligible = BTreeMap::new();
@@ -436,7 +445,21 @@ impl World {
             if let Some(next_hop) = view.next_hop {
                 assert_eq!(found.next_hop, next_hop);
             }
-            let reached = found.next_hop != NextHop::UNRESOLVED;
+            let mut reached = found.next_hop != NextHop::UNRESOLVED;
+            if service.forward.is_tunnel() {
+                let entry = self.image.backend(found.index).unwrap();
+                let chosen = match backend.address {
+                    IpAddr::V4(_) => model.daemon.tunnel_source_ipv4.map(|s| s.address.into()),
+                    IpAddr::V6(_) => model.daemon.tunnel_source_ipv6.map(|s| s.address.into()),
+                };
+                if let Some(source) = chosen.or(view.source) {
+                    assert_eq!(of_field(entry.family, entry.source), source);
+                }
+                if let Some(mtu) = view.mtu {
+                    assert_eq!(entry.mtu, mtu);
+                }
+                reached &= entry.source != Be128::default() && entry.mtu > 0;
+            }
             if view.health.is_usable() && weight > 0 && reached {
                 eligible.insert(endpoint, weight);
             }
@@ -453,7 +476,8 @@ impl World {
         }
         let endpoints: Vec<Endpoint> = eligible.keys().copied().collect();
         let size = u32::try_from(held.slots.len()).unwrap();
-        let is_wanted = size == service.table_size && held.record.hash_key == self.seed.flow;
+        let is_wanted =
+            size == service.table_size && held.record.hashing() == hashing(service, &self.seed);
         assert!(is_wanted || !held.old_slots.is_empty());
         let wanted: Vec<LocalBackend> = maglev::table(&eligible, size, self.seed.table)
             .into_iter()
@@ -461,6 +485,33 @@ impl World {
             .collect();
         let found: Vec<LocalBackend> = held.slots.iter().map(|slot| slot.current()).collect();
         assert_eq!(found, wanted);
+    }
+}
+
+fn of_field(family: u8, field: Be128) -> IpAddr {
+    match family {
+        family::IPV4 => Ipv4Addr::from(field.leading()).into(),
+        family::IPV6 => Ipv6Addr::from(field).into(),
+        other => panic!("family {other}"),
+    }
+}
+
+fn hashing(service: &Service, seed: &Seed) -> Hashing {
+    let none = Hashing {
+        key: seed.flow,
+        ..Hashing::default()
+    };
+    match service.hash {
+        FlowHash::FiveTuple => none,
+        FlowHash::Source {
+            prefix_ipv4,
+            prefix_ipv6,
+        } => Hashing {
+            by_source: true,
+            mask_ipv4: Be32::new(u32::MAX << (32 - prefix_ipv4)),
+            mask_ipv6: Ipv6Addr::from(u128::MAX << (128 - prefix_ipv6)).into(),
+            ..none
+        },
     }
 }
 
@@ -479,7 +530,7 @@ fn is_configured(model: &Model, image: &Image, id: ServiceId, entry: &Backend) -
     })
 }
 
-fn deleted_vip(write: &Write) -> Option<VipKeyV4> {
+fn deleted_vip(write: &Write) -> Option<VipKey> {
     match write {
         Write::DeleteVip { key } => Some(*key),
         _ => None,

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use lb_common::abi::{
     backend::BackendState,
-    flow::{FlowEntry, FlowKeyV4},
+    flow::FlowEntry,
     service::{ServiceId, tracking},
     slot::{LocalBackend, NO_BACKEND, Slot},
 };
 
-use crate::plan::{Held, Image, Range};
+use crate::plan::{FlowKey, Held, Image, Range};
 
 /// What a packet is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub(super) enum Effect {
 /// The flow table, budgets and counters.
 #[derive(Debug)]
 pub(super) struct Program {
-    pub(super) flows: BTreeMap<FlowKeyV4, FlowEntry>,
+    pub(super) flows: BTreeMap<FlowKey, FlowEntry>,
     pub(super) capacity: usize,
     /// Entries that may still be made in this tick.
     pub(super) budget: u32,
@@ -65,14 +65,14 @@ pub(super) const SERVICE: ServiceId = ServiceId(0);
 
 impl Program {
     /// Where a packet goes, and what is remembered of it.
-    pub(super) fn decide(&self, image: &Image, key: &FlowKeyV4, kind: Kind, now: u64) -> Decision {
+    pub(super) fn decide(&self, image: &Image, key: &FlowKey, kind: Kind, now: u64) -> Decision {
         let Some(held) = image.service(SERVICE) else {
             return Decision {
                 to: None,
                 effect: Effect::None,
             };
         };
-        let hash = key.hash(held.record.hash_key);
+        let hash = key.hash(held.record.hashing());
         let slot = slot(&held, key);
         let resizing = held.record.old_slots_count > 0;
         let alive = |local| alive(image, &held, local);
@@ -196,7 +196,7 @@ impl Program {
     }
 
     /// Makes a decision's effect.
-    pub(super) fn carry_out(&mut self, key: FlowKeyV4, effect: Effect, now: u64) {
+    pub(super) fn carry_out(&mut self, key: FlowKey, effect: Effect, now: u64) {
         match effect {
             Effect::None => {}
             Effect::Insert(entry) => {
@@ -214,14 +214,14 @@ impl Program {
 }
 
 /// The flow's slot in the table in force.
-pub(super) fn slot(held: &Held<'_>, key: &FlowKeyV4) -> Slot {
-    let hash = key.hash(held.record.hash_key);
+pub(super) fn slot(held: &Held<'_>, key: &FlowKey) -> Slot {
+    let hash = key.hash(held.record.hashing());
     held.slots[hash.slot(held.record.slots_count) as usize]
 }
 
 /// The flow's slot in the table that is left; there must be one.
-pub(super) fn old_slot(held: &Held<'_>, key: &FlowKeyV4) -> Slot {
-    let hash = key.hash(held.record.old_hash_key);
+pub(super) fn old_slot(held: &Held<'_>, key: &FlowKey) -> Slot {
+    let hash = key.hash(held.record.old_hashing());
     held.old_slots[hash.slot(held.record.old_slots_count) as usize]
 }
 

@@ -1,7 +1,7 @@
 //! What must hold, and that it does not hold where a rule is broken.
 
 use super::sim::{Counted, Lost, Sabotage, Shape, Sim};
-use crate::model::Tracking;
+use crate::model::{Forward, Tracking};
 
 const SHAPES: [Shape; 4] = [
     // Few flows a slot.
@@ -11,6 +11,7 @@ const SHAPES: [Shape; 4] = [
         capacity: 1000,
         budget: 1000,
         tracking: Tracking::Transition,
+        forward: Forward::Ipip,
         ticks: 150,
         unrest: 40,
         sabotage: Sabotage::None,
@@ -22,6 +23,7 @@ const SHAPES: [Shape; 4] = [
         capacity: 60,
         budget: 20,
         tracking: Tracking::Transition,
+        forward: Forward::Dnat,
         ticks: 120,
         unrest: 15,
         sabotage: Sabotage::None,
@@ -33,6 +35,7 @@ const SHAPES: [Shape; 4] = [
         capacity: 200,
         budget: 10,
         tracking: Tracking::Transition,
+        forward: Forward::Ipip,
         ticks: 300,
         unrest: 5,
         sabotage: Sabotage::None,
@@ -43,6 +46,7 @@ const SHAPES: [Shape; 4] = [
         capacity: 1000,
         budget: 40,
         tracking: Tracking::Always,
+        forward: Forward::Dnat,
         ticks: 120,
         unrest: 20,
         sabotage: Sabotage::None,
@@ -93,6 +97,8 @@ fn no_flow_that_speaks_within_the_window_leaves_a_living_backend() {
         put_back,
         settled,
         resized,
+        rehashed,
+        ipv6,
         reseeded,
         adopted_reseeded,
         adopted,
@@ -107,6 +113,8 @@ fn no_flow_that_speaks_within_the_window_leaves_a_living_backend() {
         ("put back", put_back),
         ("settled", settled),
         ("resized", resized),
+        ("rehashed", rehashed),
+        ("over IPv6", ipv6),
         ("reseeded", reseeded),
         ("adopted with another seed", adopted_reseeded),
         ("adopted", adopted),
@@ -175,6 +183,8 @@ impl Counted {
             put_back,
             settled,
             resized,
+            rehashed,
+            ipv6,
             reseeded,
             adopted_reseeded,
             adopted,
@@ -188,6 +198,8 @@ impl Counted {
         self.put_back += put_back;
         self.settled += settled;
         self.resized += resized;
+        self.rehashed += rehashed;
+        self.ipv6 += ipv6;
         self.reseeded += reseeded;
         self.adopted_reseeded += adopted_reseeded;
         self.adopted += adopted;

@@ -10,13 +10,13 @@ use std::{
     time::Duration,
 };
 
-use lb_common::abi::flow::{FlowEntry, FlowKeyV4, TICK_SHIFT};
+use lb_common::abi::flow::{FlowEntry, TICK_SHIFT};
 
 use self::setup::{model, up};
 use super::packets::{Broken, Home, Program, SERVICE};
 use crate::{
-    model::{BackendKey, Model, Override, Service, Tracking},
-    plan::{Image, Seed, View},
+    model::{BackendKey, Forward, Model, Override, Service, Tracking},
+    plan::{FlowKey, Image, Seed, View},
     upkeep::Upkeep,
 };
 
@@ -34,6 +34,8 @@ pub(super) struct Shape {
     /// Entries that can be made in a tick, most of the time.
     pub(super) budget: u32,
     pub(super) tracking: Tracking,
+    /// With `dnat` clients are IPv4 only, since backends are.
+    pub(super) forward: Forward,
     pub(super) ticks: u32,
     /// Of 100 ticks in how many something happens.
     pub(super) unrest: u64,
@@ -81,9 +83,9 @@ pub(super) struct Sim {
     pub(super) image: Image,
     pub(super) upkeep: Upkeep,
     pub(super) program: Program,
-    flows: BTreeMap<FlowKeyV4, Flow>,
+    flows: BTreeMap<FlowKey, Flow>,
     /// Inserts of packets that began before the last write and are not through yet.
-    late: Vec<(FlowKeyV4, FlowEntry)>,
+    late: Vec<(FlowKey, FlowEntry)>,
     /// Backends that the plan being written removes.
     doomed: BTreeSet<Home>,
     is_planning: bool,
@@ -103,6 +105,10 @@ pub(super) struct Counted {
     pub(super) put_back: u64,
     pub(super) settled: u64,
     pub(super) resized: u64,
+    /// Changes of what is hashed.
+    pub(super) rehashed: u64,
+    /// Packets over IPv6.
+    pub(super) ipv6: u64,
     /// Changes of the seed while the daemon runs, and at its start.
     pub(super) reseeded: u64,
     pub(super) adopted_reseeded: u64,
@@ -113,7 +119,7 @@ pub(super) struct Counted {
 
 #[derive(Clone, Copy, Debug)]
 enum Cursor {
-    From(Option<FlowKeyV4>),
+    From(Option<FlowKey>),
 }
 
 /// SplitMix64.

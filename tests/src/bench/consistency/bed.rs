@@ -99,8 +99,8 @@ impl Bed {
         let front = net.device(Side::Front)?;
         let frame = |flags| {
             let segment = Segment {
-                source: SocketAddrV4::new(FIRST_CLIENT.into(), 0),
-                destination: VIP,
+                source: SocketAddrV4::new(FIRST_CLIENT.into(), 0).into(),
+                destination: VIP.into(),
                 ..Segment::new("0.0.0.0:0", "0.0.0.0:0", flags)
             };
             segment.link(CLIENT_MAC, front.mac).bytes()

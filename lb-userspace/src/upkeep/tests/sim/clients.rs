@@ -1,13 +1,13 @@
 //! The clients: flows that begin, speak, are silent and end; and what they were promised.
 
-use lb_common::{
-    abi::flow::FlowKeyV4,
-    endian::{Be16, Be32},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{Flow, Lost, SILENCE, Sim};
+use super::{
+    Flow, Lost, SILENCE, Sim,
+    setup::{VIP, vips},
+};
 use crate::{
-    plan::motion,
+    plan::{FlowKey, motion},
     upkeep::tests::packets::{Decision, Effect, Home, Kind, SERVICE, is_alive, old_slot, slot},
 };
 
@@ -18,7 +18,7 @@ impl Sim {
                 break;
             }
         }
-        let keys: Vec<FlowKeyV4> = self.flows.keys().copied().collect();
+        let keys: Vec<FlowKey> = self.flows.keys().copied().collect();
         for key in keys {
             let silent = self.now - self.flows[&key].last;
             // Most speak in time; some are silent for too long.
@@ -39,14 +39,13 @@ impl Sim {
         } else {
             1000 + self.random.below(2 * self.shape.flows as u64 + 1) as u16
         };
-        let key = FlowKeyV4 {
-            source: Be32::new(0x0a4d_010a),
-            destination: Be32::new(0x0a09_0001),
-            source_port: Be16::new(port),
-            destination_port: Be16::new(80),
-            protocol: if udp { 17 } else { 6 },
-            reserved: [0; 3],
+        let vip = if self.random.one_in(2) {
+            VIP
+        } else {
+            *vips(self.shape.forward).last().expect("there is one")
         };
+        let key = FlowKey::new(client(vip, port), vip, if udp { 17 } else { 6 });
+        let key = key.expect("the client is of the VIP's family");
         if self.flows.contains_key(&key) {
             return true;
         }
@@ -64,16 +63,16 @@ impl Sim {
     }
 
     /// One more packet of a flow.
-    pub(super) fn speak(&mut self, key: FlowKeyV4) {
+    pub(super) fn speak(&mut self, key: FlowKey) {
         let flow = self.flows[&key];
-        let fin = key.protocol == 6 && self.random.one_in(12);
-        let kind = match (key.protocol, fin) {
+        let fin = key.protocol() == 6 && self.random.one_in(12);
+        let kind = match (key.protocol(), fin) {
             (17, _) => Kind::Datagram,
             (_, true) => Kind::Fin,
             (_, false) => Kind::Data,
         };
         let result = self.packet(key, kind);
-        let ended = fin || (key.protocol == 17 && self.random.one_in(12));
+        let ended = fin || (key.protocol() == 17 && self.random.one_in(12));
         match result {
             Some((to, promised)) if to == flow.home && !ended => {
                 let flow = self.flows.get_mut(&key).expect("looked up above");
@@ -88,9 +87,10 @@ impl Sim {
     }
 
     /// Sends a packet: where it goes, and whether a promise can be made.
-    pub(super) fn packet(&mut self, key: FlowKeyV4, kind: Kind) -> Option<(Home, bool)> {
+    pub(super) fn packet(&mut self, key: FlowKey, kind: Kind) -> Option<(Home, bool)> {
         let Decision { to, effect } = self.program.decide(&self.image, &key, kind, self.now);
         self.counted.packets += 1;
+        self.counted.ipv6 += u64::from(matches!(key, FlowKey::V6(_)));
         let mut promised = true;
         match effect {
             Effect::Insert(entry) => {
@@ -114,7 +114,7 @@ impl Sim {
         to.map(|to| (to, promised))
     }
 
-    pub(super) fn owner_is_alive(&self, key: &FlowKeyV4) -> bool {
+    pub(super) fn owner_is_alive(&self, key: &FlowKey) -> bool {
         let Some(held) = self.image.service(SERVICE) else {
             return false;
         };
@@ -154,7 +154,7 @@ impl Sim {
             if self.doomed.contains(&flow.home) || !is_alive(&self.image, flow.home) {
                 continue;
             }
-            let kind = if key.protocol == 17 {
+            let kind = if key.protocol() == 17 {
                 Kind::Datagram
             } else {
                 Kind::Data
@@ -167,7 +167,7 @@ impl Sim {
         Ok(())
     }
 
-    fn describe(&self, key: &FlowKeyV4, flow: &Flow, to: Option<Home>, when: &str) -> String {
+    fn describe(&self, key: &FlowKey, flow: &Flow, to: Option<Home>, when: &str) -> String {
         let slot = self.image.service(SERVICE).map(|held| {
             let state = motion::state(slot(&held, key));
             (state, held.record.old_slots_count)
@@ -180,4 +180,14 @@ impl Sim {
             self.program.last_refused,
         )
     }
+}
+
+/// Who speaks from a port: eight clients in four pairs of neighbours.
+fn client(vip: SocketAddr, port: u16) -> SocketAddr {
+    let number = port % 8;
+    let address: IpAddr = match vip {
+        SocketAddr::V4(_) => Ipv4Addr::new(10, 77, 1, number as u8 * 2).into(),
+        SocketAddr::V6(_) => Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, number * 2).into(),
+    };
+    SocketAddr::new(address, port)
 }

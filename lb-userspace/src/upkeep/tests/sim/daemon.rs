@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use lb_common::abi::flow::{FlowEntry, FlowKeyV4};
+use lb_common::abi::flow::FlowEntry;
 
 use super::{Cursor, Lost, Sabotage, Sim};
 use crate::{
-    plan::{Desired, Plan, Progress, Scope, Seed, motion, reconcile},
+    model::FlowHash,
+    plan::{Desired, FlowKey, Plan, Progress, Scope, Seed, motion, reconcile},
     upkeep::{
         Need, Upkeep,
         tests::packets::{Home, SERVICE, is_alive, slot},
@@ -144,6 +145,9 @@ impl Sim {
             self.counted.adopted_reseeded += 1;
             self.reseed();
         }
+        if self.random.one_in(4) {
+            self.rehash();
+        }
         self.upkeep = Upkeep::default();
         self.cursor = None;
         self.flush();
@@ -163,10 +167,24 @@ impl Sim {
         self.seed = Seed::derive(Some(seeds[self.random.below(3) as usize]));
     }
 
+    /// Another part of a flow chooses its slot: some changes come back to an earlier one.
+    pub(super) fn rehash(&mut self) {
+        let source = |prefix_ipv4, prefix_ipv6| FlowHash::Source {
+            prefix_ipv4,
+            prefix_ipv6,
+        };
+        let hashes = [FlowHash::FiveTuple, source(32, 128), source(30, 126)];
+        let hash = hashes[self.random.below(3) as usize];
+        let service = self.service();
+        let changes = service.hash != hash;
+        service.hash = hash;
+        self.counted.rehashed += u64::from(changes);
+    }
+
     /// Since when a backend is dead is not known to the next daemon: where flows were refused, it may
     /// count them wrongly to the dead backend or to the living one. See the module.
     fn forgive_flows_of_the_dead(&mut self) {
-        let keys: Vec<FlowKeyV4> = self.flows.keys().copied().collect();
+        let keys: Vec<FlowKey> = self.flows.keys().copied().collect();
         for key in keys {
             let home_is_dead = !is_alive(&self.image, self.flows[&key].home);
             let owner_is_dead = !self.owner_is_alive(&key);
@@ -188,7 +206,7 @@ impl Sim {
             return Ok(());
         };
         let most = 1 + self.random.below(40) as usize;
-        let batch: Vec<(FlowKeyV4, FlowEntry)> = self
+        let batch: Vec<(FlowKey, FlowEntry)> = self
             .program
             .flows
             .iter()
@@ -225,10 +243,10 @@ impl Sim {
         Ok(())
     }
 
-    fn agreeing(&self, batch: &[(FlowKeyV4, FlowEntry)]) -> Vec<(FlowKeyV4, FlowEntry)> {
+    fn agreeing(&self, batch: &[(FlowKey, FlowEntry)]) -> Vec<(FlowKey, FlowEntry)> {
         let held = self.image.service(SERVICE).expect("it is published");
         let agrees =
-            |key: &FlowKeyV4, entry: &FlowEntry| slot(&held, key).current() == entry.backend();
+            |key: &FlowKey, entry: &FlowEntry| slot(&held, key).current() == entry.backend();
         let agreeing = batch.iter().filter(|(key, entry)| agrees(key, entry));
         agreeing.copied().collect()
     }

@@ -12,7 +12,7 @@ impl Sim {
         let backend = backend(number);
         let key = self.model.services[0].key(&backend);
         let configured = (self.model.services[0].backends).contains(&backend);
-        let all = match self.random.below(25) {
+        let all = match self.random.below(26) {
             0..=2 if !configured => {
                 self.service().backends.push(backend);
                 self.views.insert(key, up());
@@ -86,6 +86,10 @@ impl Sim {
                 if self.random.one_in(3) {
                     self.service().table_size = self.shape.table_size + 6;
                 }
+                true
+            }
+            23 => {
+                self.rehash();
                 true
             }
             _ => return self.adopt(),

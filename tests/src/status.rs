@@ -62,6 +62,9 @@ pub struct Interface {
     pub xdp: String,
     /// Whether the link is up.
     pub up: bool,
+    /// Whether frames may lie in several buffers.
+    #[serde(default)]
+    pub frags: bool,
 }
 
 /// A service.

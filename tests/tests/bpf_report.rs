@@ -95,9 +95,11 @@ fn any_combination_of_features_loads() -> Result<()> {
         // By turns: what differs between the programs is little beside what the features do.
         let (variant, more) = [
             (Variant::Plain, 0),
+            (Variant::Traced, 0),
             (Variant::Frags, 0),
+            (Variant::TracedFrags, 0),
             (Variant::Plain, feature::DRY_RUN),
-        ][number % 3];
+        ][number % 5];
         let settings = Settings {
             features: features | more,
             ..Settings::default()

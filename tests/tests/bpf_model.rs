@@ -3,7 +3,8 @@
 //!
 //! `SLUICE_MODEL_SEED` repeats a run, `SLUICE_MODEL_PACKETS` and `SLUICE_MODEL_EACH` say how many packets
 //! there are, in all and for each configuration, `SLUICE_MODEL_PATIENCE` for how many seconds a difference
-//! is made smaller.
+//! is made smaller. `SLUICE_MODEL_OBJECT` names another object to judge, `SLUICE_MODEL_FOUND` another folder
+//! for what is found.
 
 use std::{
     env,

@@ -32,6 +32,12 @@ impl Workspace {
         Ok(Self { root })
     }
 
+    /// Another tree of the same shape, for builds apart.
+    #[must_use]
+    pub const fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
     /// The folder of the workspace's `Cargo.toml`.
     #[must_use]
     pub fn root(&self) -> &Path {

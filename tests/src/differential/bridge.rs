@@ -30,6 +30,9 @@ use crate::model::{
     },
 };
 
+/// Bytes of the first buffer in a test run: a page without headroom and `struct skb_shared_info`.
+const FIRST_BUFFER: usize = 4096 - HEADROOM - 320;
+
 /// Packets that the ring buffer has room for, as ARCHITECTURE.md says.
 const PUNTS: usize = 31;
 
@@ -122,6 +125,11 @@ fn features(setup: &Setup) -> Features {
             .any(|service| service.forward == ForwardSetup::Dnat),
         transition: tracks(TrackingSetup::Transition) || tracks(TrackingSetup::Always),
         always: tracks(TrackingSetup::Always),
+        first_buffer: if setup.program.takes_several_buffers() {
+            FIRST_BUFFER
+        } else {
+            0
+        },
     }
 }
 

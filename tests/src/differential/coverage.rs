@@ -16,7 +16,9 @@ use crate::model::{
 pub struct Coverage(pub BTreeMap<String, u64>);
 
 /// What every long run meets.
-const ALL: [&str; 42] = [
+const ALL: [&str; 44] = [
+    "several buffers",
+    "one buffer",
     "pass",
     "rewritten, large",
     "rewritten, no room",
@@ -107,6 +109,13 @@ impl Coverage {
         let family = |is_ipv4| if is_ipv4 { 4 } else { 6 };
         let inner = family(matches!(packet.ip, Ip::V4(_)));
         self.shape(&packet);
+        self.count(
+            if frame.len() > world.features.first_buffer && world.features.first_buffer != 0 {
+                "several buffers"
+            } else {
+                "one buffer"
+            },
+        );
         let Some(count) = outcome.backend else {
             self.count(format!(
                 "{} {inner}",

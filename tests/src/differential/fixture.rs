@@ -1,7 +1,7 @@
 //! Setups and packets in files: what once showed a difference is looked at first, ever after.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
 };
 
@@ -32,6 +32,9 @@ pub struct PacketFile {
     pub frame: String,
 }
 
+/// Names another folder for what is found.
+const OTHER: &str = "SLUICE_MODEL_FOUND";
+
 /// Where they are.
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/model")
@@ -57,11 +60,14 @@ fn read(path: &Path) -> Result<(String, Fixture)> {
 }
 
 impl Fixture {
-    /// Writes it into the folder.
+    /// Writes it into the folder, or into another.
     pub fn write(&self, name: &str) -> Result<PathBuf> {
-        let path = folder().join(format!("{name}.json"));
+        let folder = env::var_os(OTHER).map_or_else(folder, PathBuf::from);
+        let path = folder.join(format!("{name}.json"));
         let text = serde_json::to_string_pretty(self)? + "\n";
-        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        fs::create_dir_all(&folder)
+            .and_then(|()| fs::write(&path, text))
+            .with_context(|| format!("writing {}", path.display()))?;
         Ok(path)
     }
 }

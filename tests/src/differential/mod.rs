@@ -14,6 +14,7 @@ pub mod draw;
 pub mod fixture;
 mod keys;
 pub mod mutation;
+mod object;
 pub mod recipe;
 mod rig;
 mod seats;

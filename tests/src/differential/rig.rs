@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use aya::{
     TestRun as _, TestRunOptions,
     maps::{MapData, RingBuf},
+    programs::Xdp,
 };
 use lb_common::abi::{
     backend::{Backend, BackendState, NextHop},
@@ -31,8 +32,9 @@ use super::{
     clock,
     counters::{Changes, Counters},
     keys::{self, SEED},
+    object::{self, Loaded},
     seats::Seats,
-    setup::{BackendSetup, FlowSetup, HashSetup, ServiceSetup, Setup, WaySetup},
+    setup::{BackendSetup, FlowSetup, HashSetup, ProgramSetup, ServiceSetup, Setup, WaySetup},
     site::{Side, Site},
 };
 use crate::sweep;
@@ -54,6 +56,9 @@ pub(super) struct Rig<'a> {
     image: Image,
     seats: Seats,
     filled_in: u64,
+    // In the place of the daemon's program, and of its copy that writes nothing.
+    judge: Option<Loaded>,
+    dry: Option<Loaded>,
     punts: RingBuf<MapData>,
     punts_are_read: bool,
     verdicts: Counters<1>,
@@ -115,6 +120,11 @@ impl<'a> Rig<'a> {
         let limits = model.limits;
         let counters = Counter::all().map(|counter| counter.index() + 1).max();
         let counters = counters.unwrap_or(Counter::COUNT);
+        let is_own = setup.program == ProgramSetup::Plain && !object::is_other();
+        let judge = (!is_own).then(|| Loaded::new(&maps, &settings, setup.program));
+        let judge = judge.transpose()?;
+        let dry = setup.asks_first && object::is_other();
+        let dry = dry.then(|| Loaded::dry(&maps, &settings)).transpose()?;
         let punts = dataplane.take_punts().context("the ring buffer")?;
         Ok(Some(Self {
             site,
@@ -122,6 +132,8 @@ impl<'a> Rig<'a> {
             image,
             seats,
             filled_in,
+            judge,
+            dry,
             punts,
             punts_are_read: setup.punts_are_read,
             verdicts: Counters::open::<u64>(&maps.join(names::COUNTERS), counters)?,
@@ -214,28 +226,34 @@ impl<'a> Rig<'a> {
         self.dataplane.as_ref().expect("taken only in drop")
     }
 
-    /// What would become of a packet. To be called inside the site's host.
-    pub(super) fn ask(&mut self, side: Side, frame: &[u8]) -> Result<DryRun> {
+    /// What would become of a packet: action, counter, and the frame then. To be called inside the
+    /// site's host.
+    pub(super) fn ask(&mut self, side: Side, frame: &[u8]) -> Result<(u32, Counter, Vec<u8>)> {
         let ifindex = self.site.device(side).ifindex;
-        let dataplane = self.dataplane.as_mut().context("taken only in drop")?;
-        Ok(dataplane.dry_run(frame, ifindex)?)
+        let Some(dry) = &mut self.dry else {
+            let dataplane = self.dataplane.as_mut().context("taken only in drop")?;
+            let DryRun {
+                action,
+                counter,
+                frame,
+            } = dataplane.dry_run(frame, ifindex)?;
+            return Ok((action, counter, frame));
+        };
+        let mut out = Vec::new();
+        let answer = test_run(dry.program()?, ifindex, frame, &mut out)?;
+        let (action, counter) = Counter::from_dry_run(answer);
+        Ok((action, counter, out))
     }
 
     /// Runs one packet. To be called inside the site's host.
     pub(super) fn run(&mut self, side: Side, frame: &[u8]) -> Result<Ran> {
-        let context = xdp_md(frame.len() as u32, self.site.device(side).ifindex);
-        self.out.resize(frame.len() + HEADROOM, 0);
+        let ifindex = self.site.device(side).ifindex;
         let dataplane = self.dataplane.as_mut().context("taken only in drop")?;
-        let result = dataplane
-            .program()?
-            .test_run(TestRunOptions {
-                data_in: Some(frame),
-                data_out: Some(&mut self.out),
-                ctx_in: Some(&context),
-                ..TestRunOptions::default()
-            })
-            .with_context(|| format!("BPF_PROG_TEST_RUN of {} bytes", frame.len()))?;
-        let length = result.data_size_out as usize;
+        let program = match &mut self.judge {
+            Some(judge) => judge.program()?,
+            None => dataplane.program()?,
+        };
+        let action = test_run(program, ifindex, frame, &mut self.out)?;
         let mut punts = Vec::new();
         if self.punts_are_read {
             while let Some(punt) = self.punts.next() {
@@ -243,14 +261,30 @@ impl<'a> Rig<'a> {
             }
         }
         Ok(Ran {
-            action: result.return_value,
-            frame: self.out.get(..length).unwrap_or_default().to_vec(),
+            action,
+            frame: self.out.clone(),
             verdicts: self.verdicts.changes()?,
             backends: self.backends.changes()?,
             flows: self.flows.changes()?,
             punts,
         })
     }
+}
+
+/// Runs a program on a frame that came in by an interface. `out` becomes the frame after it.
+fn test_run(program: &Xdp, ifindex: u32, frame: &[u8], out: &mut Vec<u8>) -> Result<u32> {
+    let context = xdp_md(frame.len() as u32, ifindex);
+    out.resize(frame.len() + HEADROOM, 0);
+    let result = program
+        .test_run(TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(out),
+            ctx_in: Some(&context),
+            ..TestRunOptions::default()
+        })
+        .with_context(|| format!("BPF_PROG_TEST_RUN of {} bytes", frame.len()))?;
+    out.truncate(result.data_size_out as usize);
+    Ok(result.return_value)
 }
 
 impl Drop for Rig<'_> {

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Setup {
+    /// Which program of the object judges.
+    pub program: ProgramSetup,
     /// Whether frames may have VLAN tags.
     pub vlan: bool,
     /// Whether replies of `dnat` backends come in by the clients' interface, too.
@@ -30,6 +32,20 @@ pub struct Setup {
     pub services: Vec<ServiceSetup>,
     /// What is remembered at the beginning.
     pub flows: Vec<FlowSetup>,
+}
+
+/// A program of the object: for frames in one buffer or in several, without a trace or with one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProgramSetup {
+    /// One buffer.
+    Plain,
+    /// Several buffers.
+    Frags,
+    /// One buffer, with a trace.
+    Traced,
+    /// Several buffers, with a trace.
+    TracedFrags,
 }
 
 /// A service.
@@ -273,5 +289,12 @@ impl ServiceSetup {
     /// The backend with this number.
     pub fn backend(&self, number: u16) -> Option<&BackendSetup> {
         self.backends.get(usize::from(number).checked_sub(1)?)
+    }
+}
+
+impl ProgramSetup {
+    /// Whether frames may lie in several buffers.
+    pub const fn takes_several_buffers(self) -> bool {
+        matches!(self, Self::Frags | Self::TracedFrags)
     }
 }

@@ -10,7 +10,7 @@ use super::{
     coverage::Coverage,
     recipe::{Ip, Network, Recipe, Transport},
     session::{Difference, Session},
-    setup::{BackendSetup, HashSetup, Setup, WaySetup},
+    setup::{BackendSetup, HashSetup, ProgramSetup, Setup, WaySetup},
     site::Site,
 };
 
@@ -131,6 +131,8 @@ impl Search<'_> {
             self.change(|setup| setup.services[number].old = None)?;
             self.change(|setup| setup.services[number].hash = HashSetup::FiveTuple)?;
         }
+        self.change(|setup| setup.program = ProgramSetup::Plain)?;
+        self.change(|setup| setup.asks_first = false)?;
         self.change(|setup| setup.vlan = false)
     }
 

@@ -7,7 +7,7 @@ use super::{
     ipv6::Ipv6,
     link::{Link, ether_type},
     transport::{self, Transport},
-    verdict::Verdict,
+    verdict::{Reason, Verdict, drop},
     world::{Features, FlowTuple},
 };
 
@@ -45,46 +45,48 @@ pub enum End {
 }
 
 impl Packet {
-    /// Takes a frame apart.
+    /// Takes a frame apart. Headers are looked for in its first buffer; of what follows they say how long
+    /// it is, and that is measured by the whole frame.
     ///
     /// # Errors
     /// What becomes of it where it is no packet to look at.
     pub fn parse(frame: &[u8], features: &Features) -> Result<Self, Verdict> {
-        let (link, rest) = Link::parse(frame, features.vlan)?;
-        match link.ether_type {
-            ether_type::IPV4 => Self::parse_ipv4(link, rest, features),
-            ether_type::IPV6 if features.ipv6 => Self::parse_ipv6(link, rest, features),
-            _ => Err(Verdict::Pass),
-        }
-    }
-
-    fn parse_ipv4(link: Link, packet: &[u8], features: &Features) -> Result<Self, Verdict> {
-        let (header, rest) = Ipv4::parse(packet)?;
-        if !transport::is_looked_at(header.protocol, features.udp) || header.is_later_fragment() {
-            return Err(Verdict::Pass);
-        }
-        let is_first_fragment = header.is_first_fragment();
-        let length = header.payload_length();
-        let (transport, padding) =
-            Transport::parse(header.protocol, is_first_fragment, length, rest)?;
-        Ok(Self {
-            link,
-            ip: Ip::V4(header),
+        let seen = match features.first_buffer {
+            0 => frame,
+            first => &frame[..frame.len().min(first)],
+        };
+        let (link, packet) = Link::parse(seen, features.vlan)?;
+        let (ip, protocol, is_first_fragment) = match link.ether_type {
+            ether_type::IPV4 => {
+                let (header, _) = Ipv4::parse(packet)?;
+                let protocol = header.protocol;
+                let is_ours = transport::is_looked_at(protocol, features.udp);
+                if !is_ours || header.is_later_fragment() {
+                    return Err(Verdict::Pass);
+                }
+                let is_first = header.is_first_fragment();
+                (Ip::V4(header), protocol, is_first)
+            }
+            ether_type::IPV6 if features.ipv6 => {
+                let (header, chain, _) = Ipv6::parse(packet, features.udp)?;
+                (Ip::V6(header), chain.protocol, chain.is_first_fragment)
+            }
+            _ => return Err(Verdict::Pass),
+        };
+        let header = link.bytes().len() + ip.header_length();
+        let (transport, padding) = Transport::parse(
+            protocol,
             is_first_fragment,
-            transport,
-            padding: padding.to_vec(),
-        })
-    }
-
-    fn parse_ipv6(link: Link, packet: &[u8], features: &Features) -> Result<Self, Verdict> {
-        let (header, chain, rest) = Ipv6::parse(packet, features.udp)?;
-        let length = header.rest_length();
-        let (transport, padding) =
-            Transport::parse(chain.protocol, chain.is_first_fragment, length, rest)?;
+            ip.rest_length(),
+            &frame[header..],
+        )?;
+        if header + transport.header_length() > seen.len() {
+            return Err(drop(Reason::Malformed));
+        }
         Ok(Self {
             link,
-            ip: Ip::V6(header),
-            is_first_fragment: chain.is_first_fragment,
+            ip,
+            is_first_fragment,
             transport,
             padding: padding.to_vec(),
         })
@@ -167,6 +169,22 @@ impl Ip {
         match self {
             Self::V4(header) => usize::from(header.total_length),
             Self::V6(header) => super::ipv6::LENGTH + usize::from(header.payload_length),
+        }
+    }
+
+    /// Bytes of the header, with options or extension headers.
+    pub const fn header_length(&self) -> usize {
+        match self {
+            Self::V4(header) => header.length(),
+            Self::V6(header) => header.length(),
+        }
+    }
+
+    /// Bytes behind it, as it says.
+    pub fn rest_length(&self) -> usize {
+        match self {
+            Self::V4(header) => header.payload_length(),
+            Self::V6(header) => header.rest_length(),
         }
     }
 

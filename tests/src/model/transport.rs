@@ -54,7 +54,7 @@ impl Transport {
         frame: &[u8],
     ) -> Result<(Self, &[u8]), Verdict> {
         let malformed = || drop(Reason::Malformed);
-        let header = if number == protocol::TCP { 20 } else { 8 };
+        let header = header_length(number);
         if length < header {
             return Err(if is_first_fragment {
                 Verdict::Pass
@@ -74,6 +74,11 @@ impl Transport {
             bytes: bytes.to_vec(),
         };
         Ok((transport, padding))
+    }
+
+    /// Bytes of the header, without options.
+    pub const fn header_length(&self) -> usize {
+        header_length(self.protocol)
     }
 
     /// Where it comes from.
@@ -126,6 +131,10 @@ impl Transport {
     fn has(&self, flag: u8) -> bool {
         self.protocol == protocol::TCP && self.bytes[13] & flag != 0
     }
+}
+
+const fn header_length(number: u8) -> usize {
+    if number == protocol::TCP { 20 } else { 8 }
 }
 
 #[cfg(test)]

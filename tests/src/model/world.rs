@@ -47,6 +47,8 @@ pub struct Features {
     pub transition: bool,
     /// Flow entries of services that are, or were, always tracked.
     pub always: bool,
+    /// Bytes of a frame's first buffer, which headers are looked for in; 0: all are in one.
+    pub first_buffer: usize,
 }
 
 /// An interface that the program is attached to.

@@ -11,15 +11,22 @@ use super::{
     chance, one, weighted,
 };
 
-/// A frame that is not longer fits into one buffer of a test run.
-const FRAME_MAX: usize = 3400;
+/// A payload that is not longer fits into one buffer of a test run, whatever is around it.
+const PAYLOAD_MAX: usize = 2500;
+
+/// The longest in several buffers.
+const JUMBO_MAX: usize = 12_000;
 
 /// The length of a payload. Where it decides, it is near the length that does.
 pub(super) fn payload(rng: &mut Rng, setup: &Setup, ip: &Ip) -> usize {
+    let is_several = setup.program.takes_several_buffers();
     let length = match rng.u32(0..100) {
         0..40 => rng.usize(0..24),
         40..60 => rng.usize(0..600),
-        60..65 => rng.usize(0..FRAME_MAX - 400),
+        60..65 => rng.usize(0..PAYLOAD_MAX),
+        // Near the end of the first buffer, or far behind it.
+        65..68 if is_several => rng.usize(3300..3600),
+        68..73 if is_several => rng.usize(0..JUMBO_MAX),
         _ => 0,
     };
     let length = if chance(rng, 120) {
@@ -27,7 +34,7 @@ pub(super) fn payload(rng: &mut Rng, setup: &Setup, ip: &Ip) -> usize {
     } else {
         length
     };
-    length.min(FRAME_MAX - 400)
+    length.min(if is_several { JUMBO_MAX } else { PAYLOAD_MAX })
 }
 
 /// The length that makes the packet as long as a tunnel's or a route's MTU allows, or one byte off.
@@ -52,8 +59,8 @@ fn near_an_mtu(rng: &mut Rng, setup: &Setup, ip: &Ip) -> Option<usize> {
     (mtu + rng.usize(0..3)).checked_sub(1 + outer + transport + header)
 }
 
-/// Extension headers, most of them where they belong.
-pub(super) fn extensions(rng: &mut Rng) -> Vec<(u8, Vec<u8>)> {
+/// Extension headers, most of them where they belong. In several buffers they may reach into the second.
+pub(super) fn extensions(rng: &mut Rng, is_several: bool) -> Vec<(u8, Vec<u8>)> {
     let count = weighted(rng, &[(6, 1), (3, 2), (2, 3), (1, 4), (1, 5), (1, 6)]);
     (0..count)
         .map(|place| {
@@ -66,6 +73,7 @@ pub(super) fn extensions(rng: &mut Rng) -> Vec<(u8, Vec<u8>)> {
             };
             let length = match number {
                 44 => 6,
+                _ if is_several => weighted(rng, &[(6, 6), (3, 14), (1, 62), (2, 1022), (2, 2046)]),
                 _ => weighted(rng, &[(8, 6), (3, 14), (1, 62)]),
             };
             // A fragment header of zeros is that of a whole packet.

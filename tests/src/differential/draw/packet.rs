@@ -287,7 +287,7 @@ fn ip(rng: &mut Rng, setup: &Setup, from: SocketAddr, to: SocketAddr, udp: bool)
             Vec::new()
         },
         extensions: if chance(rng, 250) {
-            bytes::extensions(rng)
+            bytes::extensions(rng, setup.program.takes_several_buffers())
         } else {
             Vec::new()
         },

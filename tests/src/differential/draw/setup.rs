@@ -9,7 +9,8 @@ use fastrand::Rng;
 
 use super::{
     super::setup::{
-        BackendSetup, ForwardSetup, HashSetup, Listen, ServiceSetup, Setup, TrackingSetup, WaySetup,
+        BackendSetup, ForwardSetup, HashSetup, Listen, ProgramSetup, ServiceSetup, Setup,
+        TrackingSetup, WaySetup,
     },
     chance, one, state, weighted,
 };
@@ -61,6 +62,15 @@ pub fn setup(rng: &mut Rng) -> Setup {
         .collect();
     let (enough, few) = (1_000_000, [rng.u32(1..9), rng.u32(1..9)]);
     let mut setup = Setup {
+        program: weighted(
+            rng,
+            &[
+                (12, ProgramSetup::Plain),
+                (5, ProgramSetup::Frags),
+                (2, ProgramSetup::Traced),
+                (1, ProgramSetup::TracedFrags),
+            ],
+        ),
         vlan: chance(rng, 400),
         front_faces_backends: chance(rng, 300),
         punts_are_read: chance(rng, 750),

@@ -140,6 +140,7 @@ pub(super) fn world(service: Service) -> World {
             dnat: true,
             transition: true,
             always: true,
+            first_buffer: 0,
         },
         interfaces: BTreeMap::from([
             (FRONT, interface(FRONT_MAC, false)),

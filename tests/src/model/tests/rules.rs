@@ -102,6 +102,26 @@ fn a_frame_that_is_cut_is_malformed() {
 }
 
 #[test]
+fn headers_are_in_the_first_buffer() {
+    let mut world = world(service(Forward::Dsr, true));
+    for (frame, headers) in [
+        (tcp(CLIENT, VIP, flag::SYN).frame(), 54),
+        (tcp(CLIENT6, VIP6, flag::SYN).frame(), 74),
+        (udp(CLIENT, VIP).frame(), 42),
+    ] {
+        world.features.first_buffer = headers;
+        assert!(ours(&mut world, &frame));
+        assert_eq!(from_client(&mut world, &frame).frame.len(), frame.len());
+        let cut = &frame[..frame.len() - 1];
+        assert_eq!(verdict(&mut world, cut), dropped(Reason::Malformed));
+        for length in 1..headers {
+            world.features.first_buffer = length;
+            assert_eq!(verdict(&mut world, &frame), dropped(Reason::Malformed));
+        }
+    }
+}
+
+#[test]
 fn fragments_are_not_forwarded() {
     let mut world = world(service(Forward::Dsr, true));
     let fragment = |to: &str, field: u16| {

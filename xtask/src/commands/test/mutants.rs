@@ -1,10 +1,11 @@
 //! `mutants`: whether the comparison with the model finds errors. Each planted error is put into a copy of
-//! the tree, built, and must be found within some random packets.
+//! the tree; the XDP program built from that, judged by the tests of this one, must be found wrong within
+//! some random packets.
 //!
 //! The errors are in `tests/mutants.txt`: what one does, a file, a piece of it and what stands there instead.
 
 use std::{
-    fs, io,
+    env, fs, io,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -12,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use xtask::workspace::Workspace;
+use xtask::{ebpf, workspace::Workspace};
 
 use super::{PACKAGES, runner, tally::Tally};
 use crate::{
@@ -26,12 +27,18 @@ const LIST: &str = "tests/mutants.txt";
 /// The test that must find them.
 const TEST: [&str; 2] = ["--test", "bpf_model"];
 
-/// What it is run with: few packets, many configurations, and no time spent on making a case smaller.
+/// Names the object that it judges.
+const OBJECT: &str = "SLUICE_MODEL_OBJECT";
+
+/// Names the folder for cases that it finds, which are not to be kept.
+const FOUND: &str = "SLUICE_MODEL_FOUND";
+
+/// What else it is run with: few packets, many configurations, little time spent on making a case smaller.
 const SETTINGS: [(&str, &str); 4] = [
     ("SLUICE_MODEL_SEED", "1"),
     ("SLUICE_MODEL_PACKETS", "150000"),
     ("SLUICE_MODEL_EACH", "500"),
-    ("SLUICE_MODEL_PATIENCE", "0"),
+    ("SLUICE_MODEL_PATIENCE", "5"),
 ];
 
 /// A planted error.
@@ -71,7 +78,7 @@ pub(super) fn run(
     for mutant in &mutants {
         let begin = Instant::now();
         println!("== mutants: {}: {}", mutant.name, mutant.about);
-        let fate = tree.with(mutant, || tree.judge(elevation))?;
+        let fate = tree.with(mutant, || judge(workspace, &tree.workspace, elevation))?;
         let time = seconds(begin.elapsed());
         match fate {
             Fate::Found(how) => {
@@ -93,7 +100,7 @@ pub(super) fn run(
 
 /// A copy of the tree, with a target folder of its own.
 struct Tree {
-    root: PathBuf,
+    workspace: Workspace,
 }
 
 impl Tree {
@@ -131,13 +138,15 @@ impl Tree {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 Err(error).context("linking to the tools")
             }
-            _ => Ok(Self { root }),
+            _ => Ok(Self {
+                workspace: Workspace::at(root),
+            }),
         }
     }
 
     /// Plants an error, works, and takes it out again.
     fn with<T>(&self, mutant: &Mutant, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let path = self.root.join(&mutant.file);
+        let path = self.workspace.root().join(&mutant.file);
         let doing = || format!("planting {} in {}", mutant.name, path.display());
         let before = fs::read_to_string(&path).with_context(doing)?;
         if before.matches(&mutant.find).count() != 1 {
@@ -148,37 +157,32 @@ impl Tree {
         fs::write(&path, before).with_context(doing)?;
         result
     }
+}
 
-    fn judge(&self, elevation: Option<Elevation>) -> Result<Fate> {
-        let mut build = self.cargo();
-        let built = build.args(PACKAGES).args(TEST).arg("--no-run");
-        let built = built.output().context("starting cargo")?;
-        if !built.status.success() {
-            return Ok(Fate::Useless(last_lines(&built)));
-        }
-        let mut test = self.cargo();
-        test.args(PACKAGES).args(TEST).envs(SETTINGS);
-        if let Some(runner) = runner(elevation.map_or(&[], Elevation::prefix)) {
-            test.args(["--config", &runner]);
-        }
-        test.args(["--", "--nocapture", "the_program_does_as_the_model_says"]);
-        let ran = test.output().context("starting cargo")?;
-        if ran.status.success() {
-            return Ok(Fate::Survived);
-        }
-        let text = text(&ran);
-        Ok(match text.contains("program and model differ") {
-            true => Fate::Found(how(&text)),
-            false => Fate::Useless(last_lines(&ran)),
-        })
+/// Builds the program of `tree`, and compares it with the model by the tests of `workspace`.
+fn judge(workspace: &Workspace, tree: &Workspace, elevation: Option<Elevation>) -> Result<Fate> {
+    let object = match ebpf::build(tree, env::consts::ARCH, ebpf::SLUICE) {
+        Ok(object) => object,
+        Err(error) => return Ok(Fate::Useless(format!("{error:#}"))),
+    };
+    let mut test = host::cargo(workspace);
+    test.arg("test").args(PACKAGES).args(TEST).envs(SETTINGS);
+    test.env(OBJECT, object);
+    test.env(FOUND, tree.root().join("target/found"));
+    if let Some(runner) = runner(elevation.map_or(&[], Elevation::prefix)) {
+        test.args(["--config", &runner]);
     }
-
-    fn cargo(&self) -> Command {
-        let mut cargo = host::cargo_in(&self.root);
-        cargo.env("CARGO_TARGET_DIR", self.root.join("target"));
-        cargo.arg("test");
-        cargo
+    test.args(["--", "--nocapture", "the_program_does_as_the_model_says"]);
+    let ran = test.output().context("starting cargo")?;
+    if ran.status.success() {
+        return Ok(Fate::Survived);
     }
+    let text = text(&ran);
+    Ok(if text.contains("program and model differ") {
+        Fate::Found(how(&text))
+    } else {
+        Fate::Useless(last_lines(&text))
+    })
 }
 
 /// After how many packets a difference was found, and in what.
@@ -200,8 +204,7 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&both).into_owned()
 }
 
-fn last_lines(output: &Output) -> String {
-    let text = text(output);
+fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(30)..].join("\n")
 }

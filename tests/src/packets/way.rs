@@ -22,7 +22,7 @@ const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 const BACKEND: u8 = 11;
 
 /// Where the backend listens under `dnat`: for segments, and for datagrams.
-const PORTS: [u16; 2] = [8080, 5353];
+const PORTS: [u16; 2] = [8080, 5300];
 
 /// A way to the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -153,6 +153,7 @@ mod tests {
             maps: Vec::new(),
             map_bytes: bytes,
             map_bytes_on_two_cpus: bytes,
+            map_bytes_in_full_on_two_cpus: bytes,
             slot_writes_ns: 0,
         }
     }

@@ -49,6 +49,8 @@ pub struct Costs {
     pub map_bytes: u64,
     /// Bytes of all maps on a machine of [`CPUS`].
     pub map_bytes_on_two_cpus: u64,
+    /// The same where every feature is on.
+    pub map_bytes_in_full_on_two_cpus: u64,
     /// Nanoseconds to write 65,537 slots into the kernel's table; the best of 25.
     pub slot_writes_ns: u64,
 }
@@ -79,6 +81,8 @@ pub struct Map {
     pub name: String,
     /// Bytes on this machine.
     pub bytes: u64,
+    /// The same where every feature is on: what a feature needs that is off has one entry.
+    pub bytes_in_full: u64,
     /// Whether they grow with the CPUs.
     pub per_cpu: bool,
 }
@@ -91,9 +95,9 @@ const COMMON: [u32; 3] = [
 ];
 
 /// Every way of loading the program that is worth telling apart: without any feature, with each one
-/// alone, common combinations, with all but one, with all, and the tracing program.
+/// alone, common combinations, with all but one, with all, and the other programs.
 pub fn feature_sets() -> Vec<FeatureSet> {
-    let all = feature::ALL.iter().fold(0, |bits, (bit, _)| bits | bit);
+    let all = all();
     let joined = |bits: u32| {
         let names = feature::ALL.iter().filter(|(bit, _)| bits & bit != 0);
         names.map(|(_, name)| *name).collect::<Vec<_>>().join(" + ")
@@ -119,11 +123,16 @@ pub fn feature_sets() -> Vec<FeatureSet> {
         })
         .collect();
     sets.sort_by_key(|set| (set.features.count_ones(), set.features));
-    sets.push(FeatureSet {
-        name: "all, traced".to_owned(),
+    let others = [
+        ("all, frags", Variant::Frags),
+        ("all, traced", Variant::Traced),
+        ("all, traced, frags", Variant::TracedFrags),
+    ];
+    sets.extend(others.map(|(name, variant)| FeatureSet {
+        name: name.to_owned(),
         features: all,
-        variant: Variant::Traced,
-    });
+        variant,
+    }));
     sets
 }
 
@@ -146,7 +155,8 @@ pub fn measure() -> Result<Costs> {
         .map(|set| Ok(Program::new(set, program(set)?)))
         .collect::<Result<_>>()?;
     let cpus = u64::try_from(costs::possible_cpus()?)?;
-    let maps = costs::maps(Limits::default()).context("making the maps")?;
+    let maps = maps_of(0)?;
+    let in_full = maps_of(all())?;
     let slot_writes = slot_writes()?;
     Ok(Costs {
         kernel: kernel_release()?,
@@ -155,9 +165,24 @@ pub fn measure() -> Result<Costs> {
         programs,
         map_bytes: maps.iter().map(|map| map.bytes).sum(),
         map_bytes_on_two_cpus: maps.iter().map(|map| map.on(CPUS, cpus)).sum(),
-        maps: maps.into_iter().map(Map::from).collect(),
+        map_bytes_in_full_on_two_cpus: in_full.iter().map(|map| map.on(CPUS, cpus)).sum(),
+        maps: maps.into_iter().zip(in_full).map(Map::from).collect(),
         slot_writes_ns: u64::try_from(slot_writes.as_nanos())?,
     })
+}
+
+/// Every feature.
+pub fn all() -> u32 {
+    feature::ALL.iter().fold(0, |bits, (bit, _)| bits | bit)
+}
+
+/// What the maps cost at the default limits where these features are on, by name.
+fn maps_of(features: u32) -> Result<Vec<MapCost>> {
+    let settings = Settings {
+        features,
+        ..Settings::default()
+    };
+    costs::maps(Limits::default(), &settings).context("making the maps")
 }
 
 /// How long 65,537 slots take on their way into the kernel's table; the best of 25. Needs root.
@@ -193,8 +218,9 @@ impl Program {
     }
 }
 
-impl From<MapCost> for Map {
-    fn from(cost: MapCost) -> Self {
+impl From<(MapCost, MapCost)> for Map {
+    /// Of one map as it is without features and with all of them.
+    fn from((cost, in_full): (MapCost, MapCost)) -> Self {
         let MapCost {
             name,
             bytes,
@@ -203,6 +229,7 @@ impl From<MapCost> for Map {
         Self {
             name,
             bytes,
+            bytes_in_full: in_full.bytes,
             per_cpu,
         }
     }

@@ -1,10 +1,7 @@
 //! What the flow tables bear: spent budgets, a full table, a dry run; and how the daemon reads and cleans
 //! them while the program works on them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, ensure};
 use lb_common::{
@@ -12,28 +9,24 @@ use lb_common::{
         counters::{Counter, DropReason},
         flow::{FlowEntry, FlowKeyV4},
         service::ServiceId,
-        settings::{Settings, feature},
+        settings::Settings,
         slot::Slot,
     },
     endian::{Be16, Be32},
     wire::tcp::Flags,
 };
 use lb_userspace::{
-    dataplane::{Dataplane, DryRun, IpVersion, Options, Table, Walked},
-    model::Limits,
+    dataplane::{Dataplane, DryRun, IpVersion, Table, Walked},
     plan::FlowKey,
 };
 use nix::{
     sched::{CpuSet, sched_setaffinity},
     unistd::Pid,
 };
-use testbed::{
-    packets::{
-        ALIVE, Bed, Counts, DEAD, DRAINING, Entry,
-        Kind::{Ack, Datagram, Syn},
-        Motion, Outcome, ROW, Row, Segment, Side, WEB, backend_mac,
-    },
-    sweep,
+use testbed::packets::{
+    ALIVE, Bed, Counts, DEAD, DRAINING, Entry,
+    Kind::{Ack, Datagram, Syn},
+    Motion, Outcome, ROW, Row, Segment, Side, WEB, backend_mac,
 };
 
 const ESTABLISHED: u8 = FlowEntry::ESTABLISHED;
@@ -401,69 +394,4 @@ fn an_entry_is_taken_once_and_put_back_only_where_there_is_none() -> Result<()> 
         assert_eq!(dataplane.flows(ipv4(table), None, 16)?.entries, []);
     }
     Ok(())
-}
-
-#[test]
-fn the_table_of_always_tracked_services_is_large_only_where_there_are_some() -> Result<()> {
-    if !sweep::ready() {
-        return Ok(());
-    }
-    let limits = Limits {
-        services: 16,
-        backends: 64,
-        slots: 1 << 10,
-        flows_ipv4: CAPACITY,
-        flows_ipv6: CAPACITY,
-    };
-    let name = sweep::unique_name();
-    let open = |features| -> Result<Dataplane> {
-        let settings = Settings {
-            features,
-            ..Settings::default()
-        };
-        let options = Options {
-            bpffs: Path::new("/sys/fs/bpf"),
-            instance: &name,
-            limits,
-            settings,
-        };
-        Ok(Dataplane::open(options)?.0)
-    };
-    /// How many of a hundred entries stay.
-    fn room(dataplane: &Dataplane) -> Result<usize> {
-        for number in 0..100 {
-            dataplane.put_flow_back(Table::Always, &stranger(number), FlowEntry(1))?;
-        }
-        Ok(dataplane
-            .flows(ipv4(Table::Always), None, CAPACITY)?
-            .entries
-            .len())
-    }
-    let (off, on) = (feature::TRANSITION, feature::TRANSITION | feature::ALWAYS);
-
-    let mut dataplane = open(off)?;
-    let small = room(&dataplane)?;
-    assert!(small < 10, "{small}");
-    let with = |features| Settings {
-        features,
-        ..Settings::default()
-    };
-    dataplane.reload(with(on))?;
-    assert_eq!(room(&dataplane)?, 100, "switched on by a reload");
-    dataplane.reload(with(off))?;
-    assert_eq!(room(&dataplane)?, 100, "kept while it may hold flows");
-    drop(dataplane);
-    let dataplane = open(on)?;
-    assert!(dataplane.adopted());
-    assert_eq!(room(&dataplane)?, 100, "adopted");
-    drop(dataplane);
-    let dataplane = open(off)?;
-    assert!(dataplane.adopted());
-    dataplane.remove()?;
-
-    drop(open(off)?);
-    let dataplane = open(on)?;
-    assert!(dataplane.adopted());
-    assert_eq!(room(&dataplane)?, 100, "switched on by another daemon");
-    Ok(dataplane.remove()?)
 }

@@ -33,12 +33,14 @@ pub(crate) fn status() -> Status {
                 ifindex: 2,
                 xdp: "native".to_owned(),
                 up: true,
+                frags: true,
             },
             Interface {
                 name: "eth1".to_owned(),
                 ifindex: 13,
                 xdp: "generic".to_owned(),
                 up: false,
+                frags: false,
             },
         ],
         services: vec![Service {

@@ -90,6 +90,9 @@ pub struct Interface {
     pub xdp: String,
     /// Whether the link is up.
     pub up: bool,
+    /// Whether its frames may lie in several buffers: its MTU is beyond what the driver has room for in one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub frags: bool,
 }
 
 /// A service.

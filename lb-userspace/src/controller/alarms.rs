@@ -1,11 +1,17 @@
 //! Alarms: what goes wrong while the daemon runs, for as long as it does. In the status, and in the
 //! log when one begins and when it is over.
+//!
+//! `ways` has those of the ways that packets take.
 
-use super::state::Controller;
+mod ways;
+
+use std::net::IpAddr;
+
+use super::{interfaces::lowest, state::Controller};
 use crate::{
     admin::status::Neighbor,
     model::{self, Admin, Override},
-    neighbor::State,
+    neighbor::{Link, State},
 };
 
 impl Controller {
@@ -18,12 +24,8 @@ impl Controller {
                 alarms.push(format!("interface {name} is down"));
             }
         }
-        alarms.extend(self.interfaces_without_forwarding().into_iter().map(|name| {
-            format!(
-                "replies of dnat backends are not forwarded: net.ipv4.conf.{name}.forwarding is 0; \
-                 sysctl -w net.ipv4.ip_forward=1"
-            )
-        }));
+        alarms.extend(self.unforwarded_replies());
+        alarms.extend(self.narrow_tunnels());
         for service in &self.model.services {
             let backends = service.backends.iter();
             alarms.extend(backends.filter_map(|backend| self.next_hop_alarm(service, backend)));
@@ -52,6 +54,9 @@ impl Controller {
         if unwanted || !view.health.is_usable() {
             return None;
         }
+        if let Some(alarm) = self.source_alarm(service, backend) {
+            return Some(alarm);
+        }
         let consequence = match (
             self.neighbor(backend, view.next_hop.is_some()),
             view.next_hop,
@@ -74,18 +79,50 @@ impl Controller {
                     backend.address
                 )
             }
-            State::Resolved { ifindex, .. } => {
-                let name = self.links.get(ifindex).map_or("?", |link| &link.name);
-                format!(
-                    "the route to {} leads out of interface {name}, which the program is not \
-                     attached to",
-                    backend.address
-                )
-            }
+            State::Resolved { ifindex, .. } => self.not_attached(backend.address, *ifindex),
         };
         Some(format!(
             "backend {}/{}: {why}; {consequence}",
             service.name, backend.name
         ))
+    }
+
+    fn not_attached(&self, address: IpAddr, ifindex: u32) -> String {
+        let name = |link: Option<&Link>| link.map_or("?", |link| &link.name).to_owned();
+        let out_of = name(self.links.get(&ifindex));
+        let lowest = lowest(&self.links, ifindex);
+        match lowest.filter(|lowest| self.dataplane.port(lowest.ifindex).is_some()) {
+            Some(lowest) => format!(
+                "the route to {address} leads out of VLAN device {out_of}: set vlan = true for interface {}",
+                lowest.name
+            ),
+            None => format!(
+                "the route to {address} leads out of interface {out_of}, which the program is not attached to"
+            ),
+        }
+    }
+
+    /// Whether a tunnel to a backend has no source address.
+    fn source_alarm(&self, service: &model::Service, backend: &model::Backend) -> Option<String> {
+        let (chosen, key) = match backend.address {
+            IpAddr::V4(_) => (
+                self.model.daemon.tunnel_source_ipv4.is_some(),
+                "tunnel_source_ipv4",
+            ),
+            IpAddr::V6(_) => (
+                self.model.daemon.tunnel_source_ipv6.is_some(),
+                "tunnel_source_ipv6",
+            ),
+        };
+        let Some(State::Resolved { source: None, .. }) = self.next_hops.get(&backend.address)
+        else {
+            return None;
+        };
+        (service.forward.is_tunnel() && !chosen).then(|| {
+            format!(
+                "backend {}/{}: this host has no address of its own on the way to {}; set daemon.{key}",
+                service.name, backend.name, backend.address
+            )
+        })
     }
 }

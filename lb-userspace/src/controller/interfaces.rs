@@ -1,12 +1,16 @@
 //! Interfaces: from configured names to attached devices.
 //!
-//! `standin` knows the devices that packets have to be met below; `watch` keeps the program attached
+//! `egress` knows by which of them packets leave, `standin` knows the devices that packets have to be met below; `watch` keeps the program attached
 //! while the daemon runs.
 
+mod egress;
 mod standin;
 mod watch;
 
-pub(super) use self::watch::{LOOK, Watched};
+pub(super) use self::{
+    egress::{is_vlan, lowest},
+    watch::{LOOK, Watched},
+};
 use super::{Error, state::Controller};
 use crate::{
     dataplane::Device,
@@ -132,13 +136,13 @@ impl Controller {
 
     /// Checks with the kernel that every interface runs our program, and notes how.
     pub(super) async fn verify_attached(&mut self) -> Result<(), Error> {
-        let ours = self.dataplane.program_id()?;
         self.links = neighbor::links()
             .await?
             .into_iter()
             .map(|l| (l.ifindex, l))
             .collect();
         for Interface { name, .. } in &self.model.interfaces {
+            let ours = self.dataplane.program_id(name)?;
             let link = self.links.values().find(|link| link.name == *name);
             match link.and_then(|link| link.xdp) {
                 Some(xdp) if xdp.program == ours => {}

@@ -13,7 +13,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{
     Error,
-    interfaces::Watched,
+    interfaces::{self, Watched},
     retired::Retired,
     startup::Options,
     upkeep::{Sweep, Touched, concerns_next_hops, forget_flow_counters, may_end_a_need},
@@ -127,14 +127,19 @@ impl Controller {
             }
             neighbor::Event::Link { link, removed } => {
                 self.watched.due |= self.model.interfaces.iter().any(|i| i.name == link.name);
+                let is_vlan = interfaces::is_vlan(&link);
                 if removed {
                     self.links.remove(&link.ifindex);
-                    return;
+                } else {
+                    // Notifications do not tell of programs attached by links.
+                    let xdp = self.links.get(&link.ifindex).and_then(|known| known.xdp);
+                    self.links
+                        .insert(link.ifindex, neighbor::Link { xdp, ..link });
                 }
-                // Notifications do not tell of programs attached by links.
-                let xdp = self.links.get(&link.ifindex).and_then(|known| known.xdp);
-                self.links
-                    .insert(link.ifindex, neighbor::Link { xdp, ..link });
+                if is_vlan {
+                    self.alias_vlans();
+                    self.refresh_next_hops();
+                }
             }
         }
     }
@@ -143,14 +148,15 @@ impl Controller {
     /// MAC, and one behind an interface that the program is not attached to its last way: health
     /// decides.
     pub(super) fn refresh_next_hops(&mut self) {
-        for (key, view) in &mut self.views {
+        let mut views = mem::take(&mut self.views);
+        for (key, view) in &mut views {
             if let Some(neighbor::State::Resolved {
                 ifindex,
                 mac,
                 source,
                 mtu,
             }) = self.next_hops.get(&key.address)
-                && let Some(port) = self.dataplane.port(*ifindex)
+                && let Some(port) = self.egress_port(*ifindex)
             {
                 let reached = View {
                     next_hop: Some(NextHop::new(*mac, port)),
@@ -164,6 +170,7 @@ impl Controller {
                 *view = reached;
             }
         }
+        self.views = views;
     }
 
     /// Makes the maps agree with what is wanted and known, and with what time has brought. Looks only at
@@ -295,6 +302,7 @@ impl Controller {
         if let Some(resolver) = &self.resolver {
             resolver.watch(addresses);
         }
+        self.alias_vlans();
         self.refresh_next_hops();
     }
 

@@ -1,6 +1,6 @@
 //! The status: what the admin API tells.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use lb_common::abi::{
     ABI_VERSION,
@@ -15,7 +15,7 @@ use crate::{
         LastReload as ReloadStatus, Neighbor, SCHEMA, Service, Slots, Status, Verdicts, rfc3339,
     },
     health::LastCheck,
-    model::{self, Forward, Override},
+    model::{self, Override},
     neighbor::{AttachMode, State},
     plan::{BackendIndex, BackendStatus, Endpoint, SlotCounts},
 };
@@ -88,6 +88,7 @@ impl Controller {
                 })
                 .to_owned(),
             up: link.is_some_and(|link| link.up),
+            frags: self.dataplane.takes_frags(&interface.name),
         }
     }
 
@@ -228,7 +229,7 @@ impl Controller {
 
     pub(super) fn neighbor(&self, backend: &model::Backend, has_mac: bool) -> Neighbor {
         match self.next_hops.get(&backend.address) {
-            Some(State::Resolved { ifindex, .. }) if self.dataplane.port(*ifindex).is_some() => {
+            Some(State::Resolved { ifindex, .. }) if self.egress_port(*ifindex).is_some() => {
                 Neighbor::Resolved
             }
             // The route leads out of an interface that the program is not attached to.
@@ -290,31 +291,6 @@ impl Controller {
             .filter(|(bit, _)| loaded & bit != 0)
             .map(|(_, name)| name.to_owned())
             .collect()
-    }
-
-    /// Interfaces on which replies of `dnat` backends come in and the kernel gives no routes for
-    /// them (`bpf_fib_lookup` answers `BPF_FIB_LKUP_RET_FWD_DISABLED`).
-    pub(super) fn interfaces_without_forwarding(&self) -> Vec<String> {
-        let dnat = |service: &&model::Service| service.forward == Forward::Dnat;
-        let mut names: Vec<_> = self
-            .model
-            .services
-            .iter()
-            .filter(dnat)
-            .flat_map(|service| &service.backends)
-            .filter_map(|backend| match self.next_hops.get(&backend.address)? {
-                State::Resolved { ifindex, .. } => self.links.get(ifindex),
-                State::Unresolved { ifindex, .. } => self.links.get(&(*ifindex)?),
-            })
-            .map(|link| link.name.clone())
-            .collect();
-        names.sort();
-        names.dedup();
-        names.retain(|name| {
-            fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{name}/forwarding"))
-                .is_ok_and(|value| value.trim() == "0")
-        });
-        names
     }
 }
 

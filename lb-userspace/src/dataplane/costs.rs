@@ -27,8 +27,27 @@ mod verifier;
 pub enum Variant {
     /// The one that carries traffic.
     Plain,
-    /// The one that takes its place while somebody traces.
+    /// The same for frames in several buffers.
+    Frags,
+    /// The one that takes the first one's place while somebody traces.
     Traced,
+    /// The same for frames in several buffers.
+    TracedFrags,
+}
+
+impl Variant {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => names::PROGRAM,
+            Self::Frags => names::FRAGS_PROGRAM,
+            Self::Traced => names::TRACED_PROGRAM,
+            Self::TracedFrags => names::TRACED_FRAGS_PROGRAM,
+        }
+    }
+
+    const fn is_traced(self) -> bool {
+        matches!(self, Self::Traced | Self::TracedFrags)
+    }
 }
 
 /// What one program costs with one set of settings.
@@ -89,14 +108,11 @@ pub fn program(
     limits: Limits,
     settings: &Settings,
 ) -> Result<ProgramCost, Error> {
-    let name = match variant {
-        Variant::Plain => names::PROGRAM,
-        Variant::Traced => names::TRACED_PROGRAM,
-    };
-    let mut ebpf = program::open_apart(limits, settings, variant == Variant::Traced)?;
+    let name = variant.name();
+    let mut ebpf = program::open_apart(limits, settings, variant.is_traced())?;
     let verified = verifier::load(&ebpf, name)?;
     let start = Instant::now();
-    let info = program::load(&mut ebpf, name)?.info()?;
+    let info = program::loaded(&mut ebpf, name)?.info()?;
     let load_time = start.elapsed();
     Ok(ProgramCost {
         object_instructions: verified.object_instructions,
@@ -108,12 +124,23 @@ pub fn program(
     })
 }
 
-/// Makes every map of the object, in the sizes of `limits`, and reads what each costs; by name.
+/// Whether a program loads; nothing is measured, which takes half the time.
+///
+/// # Errors
+/// Where it does not, or its maps cannot be made.
+pub fn loads(variant: Variant, limits: Limits, settings: &Settings) -> Result<(), Error> {
+    let mut ebpf = program::open_apart(limits, settings, variant.is_traced())?;
+    program::loaded(&mut ebpf, variant.name())?;
+    Ok(())
+}
+
+/// Makes every map of the object, in the sizes of `limits` for programs of these settings, and reads what
+/// each costs; by name.
 ///
 /// # Errors
 /// Where a map cannot be made or its memory not be read.
-pub fn maps(limits: Limits) -> Result<Vec<MapCost>, Error> {
-    let ebpf = program::open_apart(limits, &Settings::default(), false)?;
+pub fn maps(limits: Limits, settings: &Settings) -> Result<Vec<MapCost>, Error> {
+    let ebpf = program::open_apart(limits, settings, false)?;
     let mut costs = Vec::new();
     for (name, map) in ebpf.maps() {
         let data = data(map).ok_or_else(|| unreadable(name))?;

@@ -8,7 +8,7 @@ use lb_common::abi::{
     settings::{Settings, feature},
 };
 
-use super::{Dataplane, Error, attached, program};
+use super::{Dataplane, Error, program};
 
 /// Room for what a program puts before the frame.
 const HEADROOM: usize = 256;
@@ -42,14 +42,13 @@ impl Dataplane {
                     features: self.settings.features | feature::DRY_RUN,
                     ..self.settings
                 };
-                let mut ebpf = program::open(&self.pins, self.limits, &settings, false)?;
-                program::load(&mut ebpf, names::PROGRAM)?;
+                let ebpf = program::open(&self.pins, self.limits, &settings, false)?;
                 place.insert(ebpf)
             }
         };
         let mut out = vec![0; frame.len() + HEADROOM];
         let context = xdp_md(frame.len(), ifindex);
-        let result = attached(dry, names::PROGRAM)?.test_run(TestRunOptions {
+        let result = program::loaded(dry, names::PROGRAM)?.test_run(TestRunOptions {
             data_in: Some(frame),
             data_out: Some(&mut out),
             ctx_in: Some(&context),

@@ -18,7 +18,10 @@ mod refusal;
 mod sys;
 pub mod trace;
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use aya::{
     Ebpf,
@@ -40,7 +43,13 @@ pub use self::{
     host::check as check_host,
     ports::Device,
 };
-use self::{flows::Flows, maps::Maps, pins::Pins, ports::Ports, program::Found};
+use self::{
+    flows::Flows,
+    maps::Maps,
+    pins::Pins,
+    ports::Ports,
+    program::{Found, ORDINARY, Programs, TRACED},
+};
 use crate::{
     model::{Limits, XdpMode},
     plan::{BackendIndex, Image, Plan, RawMaps},
@@ -141,7 +150,7 @@ impl Dataplane {
         adopted: bool,
     ) -> Result<(Ebpf, Maps, Flows), Error> {
         let mut ebpf = program::open(pins, limits, settings, false)?;
-        program::load(&mut ebpf, names::PROGRAM)?;
+        program::loaded(&mut ebpf, names::PROGRAM)?;
         let maps = Maps::take(&mut ebpf)?;
         let flows = Flows::take(&mut ebpf)?;
         if !adopted {
@@ -209,14 +218,17 @@ impl Dataplane {
     /// # Errors
     /// [`Error::InterfaceBusy`], [`Error::NoNative`], [`Error::Attach`], or a pin's.
     pub fn attach(&mut self, device: &Device, mode: XdpMode) -> Result<(), Error> {
-        let program = match &mut self.tracing {
-            Some(tracing) => attached(tracing, names::TRACED_PROGRAM)?,
-            None => attached(&mut self.running, names::PROGRAM)?,
-        };
-        self.ports.attach(&self.pins, program, device, mode)?;
+        let mut programs = in_place(&mut self.tracing, &mut self.running);
+        self.ports.attach(&self.pins, &mut programs, device, mode)?;
         let pin = self.pins.program();
-        let program = attached(&mut self.running, names::PROGRAM)?;
+        let program = program::loaded(&mut self.running, names::PROGRAM)?;
         pins::replace(&pin, |path| Ok(program.pin(path)?))
+    }
+
+    /// Whether an interface has the program for frames that lie in several buffers: its driver takes no
+    /// other at its MTU.
+    pub fn takes_frags(&self, name: &str) -> bool {
+        self.ports.takes_frags(name)
     }
 
     /// Notes that an interface is gone. It keeps its port: published next hops name it.
@@ -249,6 +261,15 @@ impl Dataplane {
         Ok(())
     }
 
+    /// Makes routes that lead out of these interfaces, by index, lead out of ports: VLAN devices on top of
+    /// interfaces that have one.
+    ///
+    /// # Errors
+    /// [`Error::IngressRowFull`].
+    pub fn alias(&mut self, aliases: &BTreeMap<u32, u16>) -> Result<(), Error> {
+        self.ports.alias(&self.maps, aliases)
+    }
+
     /// Says on which ports replies of `dnat` backends come in.
     pub fn face_backends(&mut self, facing: &BTreeSet<u16>) {
         self.ports.face_backends(&self.maps, facing);
@@ -266,15 +287,18 @@ impl Dataplane {
     /// Where the program does not load; the old one then stays.
     pub fn reload(&mut self, settings: Settings) -> Result<(), Error> {
         let mut next = program::open(&self.pins, self.limits, &settings, false)?;
-        program::load(&mut next, names::PROGRAM)?;
+        let mut programs = Programs::new(&mut next, &ORDINARY);
+        programs.get(false)?;
+        self.ports.load_for_all(&mut programs)?;
         // Tables that were not used before are other maps now.
         let flows = Flows::take(&mut next)?;
         self.maps.retake(&mut next)?;
-        let program = attached(&mut next, names::PROGRAM)?;
+        let mut programs = Programs::new(&mut next, &ORDINARY);
         if self.tracing.is_none() {
-            self.ports.replace_program(program)?;
+            self.ports.replace_program(&mut programs)?;
         }
         let pin = self.pins.program();
+        let program = programs.get(false)?;
         pins::replace(&pin, |path| Ok(program.pin(path)?))?;
         self.running = next;
         self.flows = flows;
@@ -305,8 +329,9 @@ impl Dataplane {
             doing: "reading the trace".to_owned(),
             source,
         })?;
-        let program = program::load(&mut ebpf, names::TRACED_PROGRAM)?;
-        self.ports.replace_program(program)?;
+        let mut programs = Programs::new(&mut ebpf, &TRACED);
+        self.ports.load_for_all(&mut programs)?;
+        self.ports.replace_program(&mut programs)?;
         self.tracing = Some(ebpf);
         Ok(records)
     }
@@ -317,8 +342,8 @@ impl Dataplane {
     /// Where a link refuses.
     pub fn stop_trace(&mut self) -> Result<(), Error> {
         if self.tracing.is_some() {
-            self.ports
-                .replace_program(attached(&mut self.running, names::PROGRAM)?)?;
+            let mut programs = Programs::new(&mut self.running, &ORDINARY);
+            self.ports.replace_program(&mut programs)?;
             self.tracing = None;
         }
         Ok(())
@@ -350,34 +375,25 @@ impl Dataplane {
     /// # Errors
     /// Where the object is of another build.
     pub fn program(&mut self) -> Result<&mut Xdp, Error> {
-        attached(&mut self.running, names::PROGRAM)
+        program::loaded(&mut self.running, names::PROGRAM)
     }
 
-    /// The same for frames that may lie in several buffers. It is loaded when it is first asked for, and
-    /// attached to nothing.
+    /// The same for frames that may lie in several buffers. It is loaded when it is first asked for.
     ///
     /// # Errors
     /// Where it does not load.
     pub fn frags_program(&mut self) -> Result<&mut Xdp, Error> {
-        let is_loaded = attached(&mut self.running, names::FRAGS_PROGRAM)?
-            .fd()
-            .is_ok();
-        if !is_loaded {
-            program::load(&mut self.running, names::FRAGS_PROGRAM)?;
-        }
-        attached(&mut self.running, names::FRAGS_PROGRAM)
+        program::loaded(&mut self.running, names::FRAGS_PROGRAM)
     }
 
-    /// The kernel's id of the attached program.
+    /// The kernel's id of the program that an interface has, or would get.
     ///
     /// # Errors
     /// The program's.
-    pub fn program_id(&mut self) -> Result<u32, Error> {
-        let (ebpf, name) = match &mut self.tracing {
-            Some(tracing) => (tracing, names::TRACED_PROGRAM),
-            None => (&mut self.running, names::PROGRAM),
-        };
-        Ok(attached(ebpf, name)?.info()?.id())
+    pub fn program_id(&mut self, interface: &str) -> Result<u32, Error> {
+        let frags = self.ports.takes_frags(interface);
+        let mut programs = in_place(&mut self.tracing, &mut self.running);
+        Ok(programs.get(frags)?.info()?.id())
     }
 
     /// Detaches everything and removes every pin.
@@ -433,9 +449,10 @@ fn image(contents: maps::Contents) -> Result<Image, Error> {
     .map_err(|error| Error::Contradiction(error.to_string()))
 }
 
-fn attached<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
-    Ok(ebpf
-        .program_mut(name)
-        .ok_or(Error::Missing(name))?
-        .try_into()?)
+/// The programs that are in the links now.
+const fn in_place<'a>(tracing: &'a mut Option<Ebpf>, running: &'a mut Ebpf) -> Programs<'a> {
+    match tracing {
+        Some(tracing) => Programs::new(tracing, &TRACED),
+        None => Programs::new(running, &ORDINARY),
+    }
 }

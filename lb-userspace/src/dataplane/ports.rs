@@ -10,7 +10,7 @@ use std::{
 };
 
 use aya::programs::{
-    ProgramError, Xdp,
+    ProgramError,
     links::{FdLink, PinnedLink},
     xdp::{XdpLink, XdpMode as AyaMode},
 };
@@ -25,9 +25,13 @@ use super::{
     Error,
     maps::Maps,
     pins::{self, Pins},
-    sys::{detach_link, link_ifindex},
+    program::Programs,
+    sys::{detach_link, link_ifindex, mtu},
 };
 use crate::model::XdpMode;
+
+/// The largest MTU at which no driver needs more than one buffer for a frame.
+const ONE_BUFFER: u32 = 1500;
 
 /// An interface as the kernel has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +57,14 @@ struct Held {
     device: Option<Device>,
     /// `None` while the program is not attached.
     link: Option<XdpLink>,
+    /// Which program it was attached with: the one for frames in several buffers.
+    frags: bool,
+}
+
+/// An interface and how it was attached to.
+struct Attached {
+    link: XdpLink,
+    frags: bool,
 }
 
 impl Ports {
@@ -107,6 +119,7 @@ impl Ports {
             port,
             device: None,
             link: None,
+            frags: false,
         });
         held.device = Some(device.clone());
         Ok(port)
@@ -135,7 +148,7 @@ impl Ports {
     pub(super) fn attach(
         &mut self,
         pins: &Pins,
-        program: &mut Xdp,
+        programs: &mut Programs<'_>,
         device: &Device,
         mode: XdpMode,
     ) -> Result<(), Error> {
@@ -144,26 +157,47 @@ impl Ports {
         };
         // The pin holds the link; without a pin it must go before a new one can come.
         held.link = None;
-        held.link = Some(match adopt(pins, program, device)? {
-            Some(link) => link,
-            None => fresh(pins, program, device, mode)?,
-        });
+        let Attached { link, frags } = match adopt(pins, programs, device)? {
+            Some(attached) => attached,
+            None => fresh(pins, programs, device, mode)?,
+        };
+        if frags && !held.frags {
+            log::info!(
+                "interface {}: frames may lie in several buffers at its MTU, as the driver has it",
+                device.name
+            );
+        }
+        (held.link, held.frags) = (Some(link), frags);
+        Ok(())
+    }
+
+    /// Whether an interface has the program for frames in several buffers.
+    pub(super) fn takes_frags(&self, name: &str) -> bool {
+        self.by_name.get(name).is_some_and(|held| held.frags)
+    }
+
+    /// Loads what [`Self::replace_program`] is going to need, so that it does not fail half-way.
+    pub(super) fn load_for_all(&self, programs: &mut Programs<'_>) -> Result<(), Error> {
+        for held in self.by_name.values() {
+            programs.get(held.frags)?;
+        }
         Ok(())
     }
 
     /// Puts another program into every link, one atomic exchange each. A link whose interface is
     /// gone, or that somebody detached, stays without.
-    pub(super) fn replace_program(&mut self, program: &mut Xdp) -> Result<(), Error> {
+    pub(super) fn replace_program(&mut self, programs: &mut Programs<'_>) -> Result<(), Error> {
         for (name, held) in &mut self.by_name {
             let Some(link) = held.link.take() else {
                 continue;
             };
-            match program.attach_to_link(link) {
+            let program = programs.get(held.frags)?;
+            match program.attach_to_link(link).map_err(Error::from) {
                 Ok(id) => held.link = Some(program.take_link(id)?),
                 Err(error) if errno(&error) == Some(libc::ENOLINK) => {
                     log::debug!("interface {name}: its link is detached");
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
         Ok(())
@@ -188,6 +222,31 @@ impl Ports {
         if let Some(held) = self.by_name.remove(name) {
             maps.ports.write(u32::from(held.port), &Port::default());
             // Its entry in DEVICES stays: one that no port names is not used.
+        }
+        Ok(())
+    }
+
+    /// Routes that lead out of these interfaces lead out of these ports from now on. Of other interfaces
+    /// than these and those with a port nothing is known any more: an earlier daemon had them.
+    pub(super) fn alias(&self, maps: &Maps, aliases: &BTreeMap<u32, u16>) -> Result<(), Error> {
+        let rows = (0..INGRESS_ROWS).flat_map(|number| maps.ingress.read(number).0);
+        let known: BTreeMap<u32, u32> = rows.map(|way| (way.ifindex(), way.port())).collect();
+        for ifindex in known.keys().filter(|ifindex| **ifindex != 0) {
+            if self.port(*ifindex).is_none() && !aliases.contains_key(ifindex) {
+                clear_ingress(maps, *ifindex);
+            }
+        }
+        for (ifindex, port) in aliases {
+            if known.get(ifindex) != Some(&u32::from(*port)) {
+                enter(maps, Ingress::new(*ifindex, *port, 0)).ok_or_else(|| {
+                    let name = if_indextoname(*ifindex);
+                    Error::IngressRowFull {
+                        name: name
+                            .map_or_else(|_| ifindex.to_string(), |n| n.to_string_lossy().into()),
+                        rows: INGRESS_ROWS,
+                    }
+                })?;
+            }
         }
         Ok(())
     }
@@ -223,23 +282,31 @@ impl Held {
 
 /// Enters the interface into its row, keeping the flags that it had.
 fn set_ingress(maps: &Maps, device: &Device, port: u16) -> Result<u16, Error> {
-    let number = ingress_row(device.ifindex);
-    let row = maps.ingress.read(number);
-    let same = row.0.iter().position(|way| way.ifindex() == device.ifindex);
-    let way = same
-        .or_else(|| row.0.iter().position(|way| way.ifindex() == 0))
-        .ok_or_else(|| Error::IngressRowFull {
-            name: device.name.clone(),
-            rows: INGRESS_ROWS,
-        })?;
-    let flags = if row.0[way].faces_backends() {
+    let row = maps.ingress.read(ingress_row(device.ifindex));
+    let same = row.0.iter().find(|way| way.ifindex() == device.ifindex);
+    let flags = if same.is_some_and(|way| way.faces_backends()) {
         Ingress::FACES_BACKENDS
     } else {
         0
     };
-    let word = Ingress::new(device.ifindex, port, flags).0;
-    maps.ingress.store_u64(number, way * size_of::<u64>(), word);
+    enter(maps, Ingress::new(device.ifindex, port, flags)).ok_or_else(|| {
+        Error::IngressRowFull {
+            name: device.name.clone(),
+            rows: INGRESS_ROWS,
+        }
+    })?;
     Ok(flags)
+}
+
+/// Writes over what is known of an interface, or where its row has room; `None`: it has none.
+fn enter(maps: &Maps, ingress: Ingress) -> Option<()> {
+    let number = ingress_row(ingress.ifindex());
+    let ways = maps.ingress.read(number).0;
+    let with = |ifindex| ways.iter().position(|way| way.ifindex() == ifindex);
+    let way = with(ingress.ifindex()).or_else(|| with(0))?;
+    maps.ingress
+        .store_u64(number, way * size_of::<u64>(), ingress.0);
+    Some(())
 }
 
 fn clear_ingress(maps: &Maps, ifindex: u32) {
@@ -251,59 +318,115 @@ fn clear_ingress(maps: &Maps, ifindex: u32) {
 }
 
 /// Takes over a pinned link, if it still holds this very interface.
-fn adopt(pins: &Pins, program: &mut Xdp, device: &Device) -> Result<Option<XdpLink>, Error> {
+fn adopt(
+    pins: &Pins,
+    programs: &mut Programs<'_>,
+    device: &Device,
+) -> Result<Option<Attached>, Error> {
     let path = pins.link(&device.name);
-    let Ok(pinned) = PinnedLink::from_pin(&path) else {
-        return Ok(None);
-    };
-    if link_ifindex(&path) == Some(device.ifindex) {
+    for frags in [false, true] {
+        let Ok(pinned) = PinnedLink::from_pin(&path) else {
+            return Ok(None);
+        };
+        if link_ifindex(&path) != Some(device.ifindex) {
+            // The interface it held is gone, or lives in another namespace.
+            pins::remove_file(&path)?;
+            return Ok(None);
+        }
+        let program = programs.get(frags)?;
         let link = XdpLink::try_from(FdLink::from(pinned))?;
-        let id = program.attach_to_link(link)?;
-        return Ok(Some(program.take_link(id)?));
+        match program.attach_to_link(link).map_err(Error::from) {
+            Ok(id) => {
+                let link = program.take_link(id)?;
+                return Ok(Some(Attached { link, frags }));
+            }
+            Err(error) if !frags && may_want_frags(&error, device) => {}
+            Err(error) => return Err(error),
+        }
     }
-    // The interface it held is gone, or lives in another namespace.
-    pins::remove_file(&path)?;
     Ok(None)
 }
 
 /// Attaches anew and pins the link.
-fn fresh(pins: &Pins, program: &mut Xdp, device: &Device, mode: XdpMode) -> Result<XdpLink, Error> {
-    let id = match mode {
-        XdpMode::Generic => program.attach_to_if_index(device.ifindex, AyaMode::Skb),
-        XdpMode::Native => program.attach_to_if_index(device.ifindex, AyaMode::Driver),
-        XdpMode::Auto => program
-            .attach_to_if_index(device.ifindex, AyaMode::Driver)
-            .or_else(|error| match errno(&error) {
-                Some(libc::EOPNOTSUPP) => {
-                    log::warn!(
-                        "interface {}: the driver has no native XDP; attached in generic mode, \
-                         which is slower",
-                        device.name
-                    );
-                    program.attach_to_if_index(device.ifindex, AyaMode::Skb)
+fn fresh(
+    pins: &Pins,
+    programs: &mut Programs<'_>,
+    device: &Device,
+    mode: XdpMode,
+) -> Result<Attached, Error> {
+    let attached = match mode {
+        XdpMode::Generic => put_on(programs, device, AyaMode::Skb, false),
+        XdpMode::Native => native(programs, device),
+        XdpMode::Auto => native(programs, device).or_else(|error| {
+            let why = match errno(&error) {
+                Some(libc::EOPNOTSUPP) => "the driver has no native XDP".to_owned(),
+                _ if may_want_frags(&error, device) => {
+                    format!("the driver has no native XDP at its MTU ({error})")
                 }
-                _ => Err(error),
-            }),
+                _ => return Err(error),
+            };
+            log::warn!(
+                "interface {}: {why}; attached in generic mode, which is slower",
+                device.name
+            );
+            put_on(programs, device, AyaMode::Skb, false)
+        }),
     };
-    let id = id.map_err(|error| {
+    let Attached { link, frags } = attached.map_err(|error| {
         let name = device.name.clone();
-        match errno(&error) {
-            Some(libc::EBUSY | libc::EEXIST) => Error::InterfaceBusy { name },
-            Some(libc::EOPNOTSUPP) if mode == XdpMode::Native => Error::NoNative { name },
-            _ => Error::Attach {
+        match (errno(&error), error) {
+            (Some(libc::EBUSY | libc::EEXIST), _) => Error::InterfaceBusy { name },
+            (Some(libc::EOPNOTSUPP), _) if mode == XdpMode::Native => Error::NoNative { name },
+            (_, Error::Program(source)) => Error::Attach {
                 name,
-                source: Box::new(error),
+                source: Box::new(source),
             },
+            (_, other) => other,
         }
     })?;
-    let link = FdLink::try_from(program.take_link(id)?)?;
-    let pinned = link.pin(pins.link(&device.name))?;
-    Ok(XdpLink::try_from(FdLink::from(pinned))?)
+    let pinned = FdLink::try_from(link)?.pin(pins.link(&device.name))?;
+    let link = XdpLink::try_from(FdLink::from(pinned))?;
+    Ok(Attached { link, frags })
 }
 
-fn errno(error: &ProgramError) -> Option<i32> {
+/// Attaches to the driver: with the program for frames in one buffer, or where the driver refuses that at
+/// the interface's MTU, with the other.
+fn native(programs: &mut Programs<'_>, device: &Device) -> Result<Attached, Error> {
+    match put_on(programs, device, AyaMode::Driver, false) {
+        Err(error) if may_want_frags(&error, device) => {
+            put_on(programs, device, AyaMode::Driver, true)
+        }
+        result => result,
+    }
+}
+
+fn put_on(
+    programs: &mut Programs<'_>,
+    device: &Device,
+    mode: AyaMode,
+    frags: bool,
+) -> Result<Attached, Error> {
+    let program = programs.get(frags)?;
+    let id = program.attach_to_if_index(device.ifindex, mode)?;
+    let link = program.take_link(id)?;
+    Ok(Attached { link, frags })
+}
+
+/// Whether a driver may have refused because frames of the interface's MTU need several buffers. Drivers
+/// have no error of their own for that; a veth looks at its peer's MTU.
+fn may_want_frags(error: &Error, device: &Device) -> bool {
+    match errno(error) {
+        Some(libc::ERANGE | libc::E2BIG) => true,
+        Some(libc::EINVAL | libc::EOPNOTSUPP) => {
+            mtu(&device.name).is_some_and(|mtu| mtu > ONE_BUFFER)
+        }
+        _ => false,
+    }
+}
+
+fn errno(error: &Error) -> Option<i32> {
     match error {
-        ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
+        Error::Program(ProgramError::SyscallError(error)) => error.io_error.raw_os_error(),
         _ => None,
     }
 }

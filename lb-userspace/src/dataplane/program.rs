@@ -84,15 +84,57 @@ fn sized(limits: Limits, settings: &Settings, traced: bool) -> EbpfLoader<'_> {
     loader
 }
 
-/// Loads one of the object's programs into the kernel.
-pub(super) fn load<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
+/// The programs of one object that stand for each other: which of them an interface gets depends on
+/// whether its frames may lie in several buffers.
+pub(super) struct Programs<'a> {
+    ebpf: &'a mut Ebpf,
+    pair: &'static Pair,
+}
+
+/// Their names.
+pub(super) struct Pair {
+    plain: &'static str,
+    frags: &'static str,
+}
+
+/// Those that carry traffic.
+pub(super) static ORDINARY: Pair = Pair {
+    plain: names::PROGRAM,
+    frags: names::FRAGS_PROGRAM,
+};
+
+/// Those that take their place while somebody traces.
+pub(super) static TRACED: Pair = Pair {
+    plain: names::TRACED_PROGRAM,
+    frags: names::TRACED_FRAGS_PROGRAM,
+};
+
+impl<'a> Programs<'a> {
+    pub(super) const fn new(ebpf: &'a mut Ebpf, pair: &'static Pair) -> Self {
+        Self { ebpf, pair }
+    }
+
+    /// The one for frames in one buffer, or in several; loaded when it is first asked for.
+    pub(super) fn get(&mut self, frags: bool) -> Result<&mut Xdp, Error> {
+        let Pair {
+            plain,
+            frags: in_several,
+        } = self.pair;
+        loaded(self.ebpf, if frags { in_several } else { plain })
+    }
+}
+
+/// One of the object's programs; loaded into the kernel when it is first asked for.
+pub(super) fn loaded<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
     let program: &mut Xdp = ebpf
         .program_mut(name)
         .ok_or(Error::Missing(name))?
         .try_into()?;
-    program
-        .load()
-        .map_err(|error| refusal::explain(name, error))?;
+    if program.fd().is_err() {
+        program
+            .load()
+            .map_err(|error| refusal::explain(name, error))?;
+    }
     Ok(program)
 }
 

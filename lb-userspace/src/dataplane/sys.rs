@@ -1,5 +1,5 @@
 //! System calls that aya does not make. Here those for links: tell which interface a pinned one holds,
-//! and detach it at once.
+//! detach it at once, and tell an interface's MTU.
 
 pub(super) mod map;
 
@@ -12,6 +12,8 @@ use std::{
     },
     path::Path,
 };
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 /// `BPF_OBJ_GET` of `enum bpf_cmd`.
 const BPF_OBJ_GET: libc::c_long = 7;
@@ -61,6 +63,34 @@ pub(super) fn detach_link(pin: &Path) {
     }
 }
 
+/// The MTU of an interface of the calling thread's network namespace.
+pub(super) fn mtu(name: &str) -> Option<u32> {
+    let socket = socket(
+        AddressFamily::Inet,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .ok()?;
+    let mut request = libc::ifreq {
+        ifr_name: [0; libc::IFNAMSIZ],
+        ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_mtu: 0 },
+    };
+    // The last byte stays zero.
+    let room = request.ifr_name.iter_mut().take(libc::IFNAMSIZ - 1);
+    for (to, from) in room.zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    // SAFETY: SIOCGIFMTU reads the name, which ends in a zero, and writes the MTU into the union; the
+    // request lives until after the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU, &raw mut request) };
+    if result < 0 {
+        return None;
+    }
+    // SAFETY: written by the kernel; any bit pattern is a number.
+    u32::try_from(unsafe { request.ifr_ifru.ifru_mtu }).ok()
+}
+
 fn ifindex(fdinfo: &str) -> Option<u32> {
     fdinfo
         .lines()
@@ -101,6 +131,12 @@ mod tests {
             "pos:\t0\nflags:\t02000002\nlink_type:\txdp\nlink_id:\t4\nprog_id:\t9\nifindex:\t17\n";
         assert_eq!(ifindex(info), Some(17));
         assert_eq!(ifindex("link_type:\ttracing\n"), None);
+    }
+
+    #[test]
+    fn the_loopback_has_an_mtu_and_nobody_has_none() {
+        assert!(mtu("lo").is_some_and(|mtu| mtu >= 1280));
+        assert_eq!(mtu("none-such"), None);
     }
 
     #[test]

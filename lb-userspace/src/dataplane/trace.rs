@@ -1,6 +1,10 @@
 //! Tracing: the second program takes the first one's place, and its log records come out as lines.
 
-use std::{fmt, io, net::Ipv4Addr, str::FromStr};
+use std::{
+    fmt, io,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    str::FromStr,
+};
 
 use aya::Ebpf;
 use aya_log::EbpfLogger;
@@ -73,14 +77,8 @@ struct Traced {
     drop: Option<DropReason>,
     protocol: &'static str,
     flags: Flags,
-    before: [Endpoint; 2],
-    after: [Endpoint; 2],
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Endpoint {
-    address: Ipv4Addr,
-    port: u16,
+    before: [SocketAddr; 2],
+    after: [SocketAddr; 2],
 }
 
 /// A record that the program did not write.
@@ -101,11 +99,11 @@ impl FromStr for Traced {
             _ => return Err(Unreadable),
         };
         let flags = Flags(word()?.parse().map_err(|_| Unreadable)?);
-        let mut endpoint = || -> Result<Endpoint, Unreadable> {
-            Ok(Endpoint {
-                address: word()?.parse().map_err(|_| Unreadable)?,
-                port: word()?.parse().map_err(|_| Unreadable)?,
-            })
+        let mut endpoint = || -> Result<SocketAddr, Unreadable> {
+            // IPv4 addresses are mapped (RFC 4291, section 2.5.5.2).
+            let address: Ipv6Addr = word()?.parse().map_err(|_| Unreadable)?;
+            let port = word()?.parse().map_err(|_| Unreadable)?;
+            Ok(SocketAddr::new(address.to_canonical(), port))
         };
         let before = [endpoint()?, endpoint()?];
         let after = [endpoint()?, endpoint()?];
@@ -150,7 +148,7 @@ impl fmt::Display for Traced {
             write!(f, " [{}]", Letters(self.flags))?;
         }
         if self.after != self.before {
-            let [source, destination] = self.after;
+            let [source, destination] = self.after.map(After);
             write!(f, " as {source} > {destination}")?;
         }
         match self.drop {
@@ -160,9 +158,16 @@ impl fmt::Display for Traced {
     }
 }
 
-impl fmt::Display for Endpoint {
+/// An end of the packet that left: without a port where that is 0, since the outer packet of a tunnel may
+/// have none.
+struct After(SocketAddr);
+
+impl fmt::Display for After {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.address, self.port)
+        match self.0.port() {
+            0 => IpAddr::fmt(&self.0.ip(), f),
+            _ => SocketAddr::fmt(&self.0, f),
+        }
     }
 }
 
@@ -189,6 +194,8 @@ impl fmt::Display for Letters {
 mod tests {
     use super::*;
 
+    const PACKET: &str = "::ffff:10.0.0.1 1 ::ffff:10.0.0.2 2";
+
     fn line(text: &str) -> String {
         text.parse::<Traced>().unwrap().to_string()
     }
@@ -196,16 +203,41 @@ mod tests {
     #[test]
     fn a_forwarded_packet_shows_what_became_of_it() {
         assert_eq!(
-            line("1 6 2 10.77.1.10 40000 10.77.0.80 80 10.77.1.10 40000 10.77.2.11 8080"),
+            line(
+                "1 6 2 ::ffff:10.77.1.10 40000 ::ffff:10.77.0.80 80 ::ffff:10.77.1.10 40000 \
+                 ::ffff:10.77.2.11 8080"
+            ),
             "redirect tcp 10.77.1.10:40000 > 10.77.0.80:80 [S] as 10.77.1.10:40000 > \
              10.77.2.11:8080"
         );
     }
 
     #[test]
+    fn ipv6_addresses_stand_in_brackets() {
+        assert_eq!(
+            line("1 6 2 fd77:1::10 40000 fd77::80 80 fd77:1::10 40000 fd77:2::11 8080"),
+            "redirect tcp [fd77:1::10]:40000 > [fd77::80]:80 [S] as [fd77:1::10]:40000 > \
+             [fd77:2::11]:8080"
+        );
+    }
+
+    #[test]
+    fn a_wrapped_packet_shows_where_it_goes() {
+        let from = "1 6 2 fd77:1::10 40000 fd77::80 80";
+        assert_eq!(
+            line(&format!("{from} ::ffff:10.0.0.1 0 ::ffff:10.0.2.11 0")),
+            "redirect tcp [fd77:1::10]:40000 > [fd77::80]:80 [S] as 10.0.0.1 > 10.0.2.11"
+        );
+        assert_eq!(
+            line(&format!("{from} fd00::1 50000 fd00::11 6080")),
+            "redirect tcp [fd77:1::10]:40000 > [fd77::80]:80 [S] as [fd00::1]:50000 > [fd00::11]:6080"
+        );
+    }
+
+    #[test]
     fn a_datagram_has_no_flags() {
         assert_eq!(
-            line("2 17 0 10.0.0.1 1 10.0.0.2 2 10.0.0.1 1 10.0.0.2 2"),
+            line(&format!("2 17 0 {PACKET} {PACKET}")),
             "pass     udp 10.0.0.1:1 > 10.0.0.2:2"
         );
     }
@@ -214,9 +246,7 @@ mod tests {
     fn a_dropped_packet_shows_why() {
         let counter = Counter::dropped(DropReason::NoBackend).index();
         assert_eq!(
-            line(&format!(
-                "{counter} 6 24 10.0.0.1 1 10.0.0.2 2 10.0.0.1 1 10.0.0.2 2"
-            )),
+            line(&format!("{counter} 6 24 {PACKET} {PACKET}")),
             "drop     tcp 10.0.0.1:1 > 10.0.0.2:2 [P.] no_backend"
         );
     }
@@ -226,8 +256,9 @@ mod tests {
         for text in [
             "",
             "x",
-            "2 6 2 10.0.0.1",
-            "63 6 2 1.1.1.1 1 1.1.1.1 1 1.1.1.1 1 1.1.1.1 1",
+            "2 6 2 ::1",
+            "2 6 2 10.0.0.1 1 10.0.0.2 2 10.0.0.1 1 10.0.0.2 2",
+            "63 6 2 ::1 1 ::1 1 ::1 1 ::1 1",
         ] {
             assert!(text.parse::<Traced>().is_err(), "{text}");
         }

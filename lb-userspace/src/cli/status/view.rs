@@ -86,9 +86,15 @@ fn interfaces(interfaces: &[Interface]) -> String {
             ifindex,
             xdp,
             up,
+            frags,
         } = interface;
+        let xdp = if *frags {
+            format!("{xdp}, frags")
+        } else {
+            xdp.clone()
+        };
         let link = if *up { "up" } else { "DOWN" };
-        table.add_row([name, &ifindex.to_string(), xdp, link]);
+        table.add_row([name, &ifindex.to_string(), &xdp, link]);
     }
     table.trim_fmt()
 }
@@ -338,9 +344,9 @@ mod tests {
         warning: daemon.seed: missing
         ALARM: web/web-2: its neighbour does not answer
 
-        INTERFACE  INDEX  XDP      LINK
-        eth0           2  native   up
-        eth1          13  generic  DOWN
+        INTERFACE  INDEX  XDP            LINK
+        eth0           2  native, frags  up
+        eth1          13  generic        DOWN
 
         service web: tcp://203.0.113.80:80 tcp://203.0.113.80:443
           dnat, maglev, 16381 slots

@@ -108,17 +108,20 @@ impl Controller {
     pub(in crate::controller) async fn tend_interfaces(&mut self) {
         self.watched.due = false;
         match self.try_to_tend().await {
-            Ok(()) => self.refresh_next_hops(),
+            Ok(()) => {
+                self.alias_vlans();
+                self.refresh_next_hops();
+            }
             // The next look tries again.
             Err(error) => log::error!("looking at the interfaces: {error}"),
         }
     }
 
     async fn try_to_tend(&mut self) -> Result<(), Error> {
-        let ours = self.dataplane.program_id()?;
         let mut links = neighbor::links().await?;
         let mut changed = false;
         for interface in self.model.interfaces.clone() {
+            let ours = self.dataplane.program_id(&interface.name)?;
             let held = self.dataplane.device(&interface.name);
             let step = step(&interface.name, &links, held, ours);
             changed |= !matches!(step, Step::Nothing | Step::Wait);
@@ -131,7 +134,7 @@ impl Controller {
             links = neighbor::links().await?;
         }
         self.links = links.into_iter().map(|l| (l.ifindex, l)).collect();
-        self.forget_programs_of_others(ours);
+        self.forget_programs_of_others()?;
         Ok(())
     }
 
@@ -183,10 +186,12 @@ impl Controller {
     }
 
     /// The status tells how our program is attached, not another one.
-    fn forget_programs_of_others(&mut self, ours: u32) {
-        for link in self.links.values_mut() {
+    fn forget_programs_of_others(&mut self) -> Result<(), Error> {
+        for link in self.links.values_mut().filter(|link| link.xdp.is_some()) {
+            let ours = self.dataplane.program_id(&link.name)?;
             link.xdp = link.xdp.filter(|xdp| xdp.program == ours);
         }
+        Ok(())
     }
 }
 

@@ -5,13 +5,13 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    ffi::CStr,
+    ffi::{CStr, CString},
     io,
     os::fd::{FromRawFd as _, OwnedFd, RawFd},
 };
 
 use aya::{Ebpf, EbpfError};
-use aya_obj::{Function, Object};
+use aya_obj::{Function, Object, ProgramSection};
 
 use super::{Error, descriptors, program::OBJECT};
 use crate::dataplane::error::Doing as _;
@@ -25,6 +25,9 @@ const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_PROG_TYPE_XDP: u32 = 6;
 /// `BPF_LOG_STATS` of the kernel's linux/bpf_verifier.h.
 const BPF_LOG_STATS: u32 = 4;
+
+/// `BPF_F_XDP_HAS_FRAGS` of linux/bpf.h.
+const BPF_F_XDP_HAS_FRAGS: u32 = 1 << 5;
 
 /// Bytes of log: a few lines of figures.
 const LOG: usize = 64 * 1024;
@@ -45,14 +48,20 @@ struct ProgramLoad {
     log_level: u32,
     log_size: u32,
     log_buffer: u64,
+    kernel_version: u32,
+    flags: u32,
 }
 
-const _: () = assert!(size_of::<ProgramLoad>() == 40);
+const _: () = assert!(size_of::<ProgramLoad>() == 48);
 
 /// Loads the program `name` on the maps of `ebpf`, reads the log and lets the program go.
 pub(super) fn load(ebpf: &Ebpf, name: &'static str) -> Result<Verified, Error> {
-    let (function, license) = relocated(ebpf, name)?;
-    let log = log(&function, &license)?;
+    let Relocated {
+        function,
+        license,
+        flags,
+    } = relocated(ebpf, name)?;
+    let log = log(&function, &license, flags)?;
     let stack = stack(&log).ok_or_else(|| Error::Io {
         doing: format!("looking for the stack depth in the verifier's log ({log:?})"),
         source: io::ErrorKind::InvalidData.into(),
@@ -64,7 +73,13 @@ pub(super) fn load(ebpf: &Ebpf, name: &'static str) -> Result<Verified, Error> {
 }
 
 /// The program with its subprograms behind it and the maps' descriptors in it.
-fn relocated(ebpf: &Ebpf, name: &'static str) -> Result<(Function, std::ffi::CString), Error> {
+struct Relocated {
+    function: Function,
+    license: CString,
+    flags: u32,
+}
+
+fn relocated(ebpf: &Ebpf, name: &'static str) -> Result<Relocated, Error> {
     let wrong = |error: EbpfError| Error::Load(Box::new(error));
     let mut object = Object::parse(OBJECT).map_err(|error| wrong(error.into()))?;
     let sections: HashSet<usize> = object
@@ -82,15 +97,20 @@ fn relocated(ebpf: &Ebpf, name: &'static str) -> Result<(Function, std::ffi::CSt
         .relocate_maps(maps, &sections)
         .and_then(|()| object.relocate_calls(&sections))
         .map_err(|error| wrong(error.into()))?;
-    let key = object
-        .programs
-        .get(name)
-        .map(aya_obj::Program::function_key);
-    let function = key.and_then(|key| object.functions.remove(&key));
-    Ok((function.ok_or(Error::Missing(name))?, object.license))
+    let program = object.programs.get(name).ok_or(Error::Missing(name))?;
+    let flags = match program.section {
+        ProgramSection::Xdp { frags: true, .. } => BPF_F_XDP_HAS_FRAGS,
+        _ => 0,
+    };
+    let function = object.functions.remove(&program.function_key());
+    Ok(Relocated {
+        function: function.ok_or(Error::Missing(name))?,
+        license: object.license,
+        flags,
+    })
 }
 
-fn log(function: &Function, license: &CStr) -> Result<String, Error> {
+fn log(function: &Function, license: &CStr, flags: u32) -> Result<String, Error> {
     let mut log = vec![0_u8; LOG];
     let instructions = &function.instructions;
     let attributes = ProgramLoad {
@@ -101,6 +121,8 @@ fn log(function: &Function, license: &CStr) -> Result<String, Error> {
         log_level: BPF_LOG_STATS,
         log_size: u32::try_from(LOG).unwrap_or(u32::MAX),
         log_buffer: log.as_mut_ptr() as u64,
+        kernel_version: 0,
+        flags,
     };
     // SAFETY: `attributes` is a prefix of union bpf_attr of the size given; instructions, licence and
     // log live until after the call, and the kernel writes no more than `log_size` bytes of log.

@@ -2,7 +2,9 @@
 
 mod adoption;
 mod behaviour;
+mod features;
 mod fixture;
 mod random;
 mod reseeding;
+mod tunnels;
 mod world;

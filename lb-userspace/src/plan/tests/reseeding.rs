@@ -1,13 +1,20 @@
-//! A new seed takes the old one's place like a table of another size does.
+//! A new seed, or another part of flows that is hashed, takes the old one's place like a table of another
+//! size does.
 
-use lb_common::{abi::service::ServiceRecord, hash::HashKey};
+use std::net::Ipv4Addr;
+
+use lb_common::{
+    abi::service::{ServiceRecord, hash},
+    endian::Be32,
+    hash::HashKey,
+};
 
 use super::{
     fixture::{all_up, model, service},
     world::World,
 };
 use crate::{
-    model::{Model, Tracking},
+    model::{FlowHash, Model, Tracking},
     plan::{Limit, PlanError, Range, Seed},
 };
 
@@ -88,6 +95,46 @@ fn a_new_seed_and_another_size_are_one_change() {
         (key("two"), key("one"))
     );
     assert_eq!((record.slots_count, record.old_slots_count), (127, 61));
+}
+
+#[test]
+fn another_hash_leaves_the_old_table_for_a_window() {
+    let source = |prefix_ipv4| FlowHash::Source {
+        prefix_ipv4,
+        prefix_ipv6: 64,
+    };
+    let mut model = web();
+    let mut world = running(&model);
+    let masks = |record: ServiceRecord| {
+        let mask = |mask: Be32| Ipv4Addr::from(mask).to_bits().leading_ones();
+        (
+            mask(record.source_mask_ipv4),
+            mask(record.old_source_mask_ipv4),
+        )
+    };
+    let mut before = record(&world, &model);
+    for (hash, modes, prefixes) in [
+        (source(24), (hash::SOURCE, hash::FIVE_TUPLE), (24, 0)),
+        (source(16), (hash::SOURCE, hash::SOURCE), (16, 24)),
+        (
+            FlowHash::FiveTuple,
+            (hash::FIVE_TUPLE, hash::SOURCE),
+            (0, 16),
+        ),
+    ] {
+        model.services[0].hash = hash;
+        world.reach(&model, &all_up(&model));
+        let during = record(&world, &model);
+        assert_eq!((during.hash, during.old_hash), modes);
+        assert_eq!(masks(during), prefixes);
+        assert_eq!(Range::old_slots(&during), Range::slots(&before));
+        assert_eq!(during.old_hashing(), before.hashing());
+        wait(&mut world, &model);
+        before = record(&world, &model);
+        assert_eq!(before.hashing(), during.hashing());
+        assert_eq!(before.old_hashing(), Default::default());
+        wait(&mut world, &model);
+    }
 }
 
 #[test]

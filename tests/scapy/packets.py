@@ -1,7 +1,7 @@
 """Packets as scapy builds them, from one address to another, of every shape that a load balancer lets through.
 
-In, as JSON: the stations ("from", "to"), the addresses ("source", "destination"), source and destination port
-of each protocol ("tcp", "udp"), and a "seed" for what is drawn. Out: a list of name and frame, in hexadecimal.
+In, as JSON: a list of ends: the stations ("from", "to"), the addresses ("source", "destination"), source and
+destination port of each protocol ("tcp", "udp"). Out: for each a list of name and frame, in hexadecimal.
 """
 
 import json
@@ -23,26 +23,31 @@ from scapy.packet import NoPayload, Padding, Raw
 
 # Any more, and no outer header would fit into 1500 bytes.
 LARGEST = 1200
-RANDOM = 150
+DRAWN = 60
 
 
 def main():
-    ends = json.load(sys.stdin)
-    draw = random.Random(ends["seed"])
+    json.dump([packets(ends) for ends in json.load(sys.stdin)], sys.stdout)
+
+
+def packets(ends):
+    draw = random.Random(1)
     is_ipv6 = ":" in ends["source"]
-    link = Ether(src=ends["from"], dst=ends["to"])
+    links = list(tagged_links(Ether(src=ends["from"], dst=ends["to"])))
     shapes = named_ipv6(ends) if is_ipv6 else named_ipv4(ends)
-    named = [
-        (f"{network}, {transport}, {tags}", tagged / header / body)
-        for network, header in shapes
-        for transport, body in transports(ends)
-        for tags, tagged in links(link)
-    ]
-    named += [(f"drawn {number}", drawn(draw, link, ends, is_ipv6)) for number in range(RANDOM)]
-    json.dump([[name, bytes(frame).hex()] for name, frame in named], sys.stdout)
+    named = []
+    for network, header in shapes:
+        for transport, body in transports(ends):
+            # In turns: ten transports and three links meet each other everywhere.
+            tags, link = links[len(named) % len(links)]
+            named.append((f"{network}, {transport}, {tags}", link / header / body))
+    for number in range(DRAWN):
+        tags, link = draw.choice(links)
+        named.append((f"drawn {number}, {tags}", link / drawn(draw, ends, is_ipv6)))
+    return [[name, bytes(frame).hex()] for name, frame in named]
 
 
-def links(link):
+def tagged_links(link):
     yield "no tag", link
     yield "a tag", link / Dot1Q(prio=5, vlan=7)
     yield "two tags", link / Dot1AD(prio=1, dei=1, vlan=100) / Dot1Q(vlan=4094)
@@ -96,8 +101,7 @@ def transports(ends):
     yield "padded datagram", UDP(**udp) / Raw(b"x") / Padding(b"\0" * 17)
 
 
-def drawn(draw, link, ends, is_ipv6):
-    _, tagged = draw.choice(list(links(link)))
+def drawn(draw, ends, is_ipv6):
     ip = {"src": ends["source"], "dst": ends["destination"]}
     if is_ipv6:
         header = IPv6(tc=draw.randrange(256), fl=draw.randrange(1 << 20), hlim=draw.randrange(2, 256), **ip)
@@ -118,7 +122,7 @@ def drawn(draw, link, ends, is_ipv6):
         sport, dport = ends["udp"]
         body = UDP(sport=sport, dport=dport)
     payload = draw.randbytes(draw.choice([0, 1, 2, 3, draw.randrange(LARGEST)]))
-    return tagged / header / body / (Raw(payload) if payload else NoPayload())
+    return header / body / (Raw(payload) if payload else NoPayload())
 
 
 main()

@@ -11,6 +11,7 @@ mod frame;
 mod motion;
 mod outer;
 mod show;
+pub mod strict;
 mod way;
 
 pub use bed::{Bed, CLIENT_MAC, Outcome, Ran, Setup, Side, Unknown, WEB, backend_mac};

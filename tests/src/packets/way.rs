@@ -18,12 +18,6 @@ pub const GUE_PORT: u16 = 6080;
 /// Both families.
 const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 
-/// The number of the backend.
-const BACKEND: u8 = 11;
-
-/// Where the backend listens under `dnat`: for segments, and for datagrams.
-const PORTS: [u16; 2] = [8080, 5300];
-
 /// A way to the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Way {
@@ -36,6 +30,12 @@ pub struct Way {
 }
 
 impl Way {
+    /// The number of the backend in its network.
+    pub const BACKEND: u8 = 11;
+
+    /// Where the backend listens under `dnat`: for segments, and for datagrams.
+    pub const PORTS: [u16; 2] = [8080, 5300];
+
     /// All of them.
     pub fn all() -> Vec<Self> {
         let plain = [Forward::Dnat, Forward::Dsr].into_iter();
@@ -78,7 +78,7 @@ impl Way {
     /// The same with the backend on this side.
     pub fn services_at(self, side: Side) -> String {
         let (vip, forward) = (self.inner.vip(), self.forward.word());
-        let address = side.address(self.outer, BACKEND);
+        let address = side.address(self.outer, Self::BACKEND);
         let service = |protocol: &str, backend: &str, port| {
             let address = match self.forward {
                 Forward::Dnat => SocketAddr::new(address, port).to_string(),
@@ -90,7 +90,7 @@ impl Way {
                  address = \"{address}\"\n"
             )
         };
-        let [tcp, udp] = PORTS;
+        let [tcp, udp] = Self::PORTS;
         service("tcp", "t1", tcp) + &service("udp", "u1", udp)
     }
 
@@ -113,7 +113,7 @@ impl Way {
         answer.flags = flags;
         answer.destination = answer.source;
         answer.source = self.backend(&answer, Side::Back);
-        answer.link(backend_mac(BACKEND), bed.mac(Side::Back))
+        answer.link(backend_mac(Self::BACKEND), bed.mac(Side::Back))
     }
 
     /// The same as the client must see it.
@@ -150,7 +150,7 @@ impl Way {
         let source_port = 0xc000 | (entropy & 0x3fff) as u16;
         Ok(Outer {
             source: side.address(self.outer, 1),
-            destination: side.address(self.outer, BACKEND),
+            destination: side.address(self.outer, Self::BACKEND),
             traffic_class: segment.traffic_class,
             flow_label: entropy & 0xf_ffff,
             ports: (self.forward == Forward::Gue).then_some([source_port, GUE_PORT]),
@@ -207,9 +207,9 @@ impl Way {
     }
 
     fn backend(self, segment: &Segment, side: Side) -> SocketAddr {
-        let [tcp, udp] = PORTS;
+        let [tcp, udp] = Self::PORTS;
         let port = if segment.flags.is_some() { tcp } else { udp };
-        SocketAddr::new(side.address(self.outer, BACKEND), port)
+        SocketAddr::new(side.address(self.outer, Self::BACKEND), port)
     }
 }
 
@@ -217,7 +217,7 @@ impl Way {
 fn leaving(bed: &Bed, segment: &Segment, side: Side) -> Segment {
     let ttl = segment.ttl - 1;
     let out = segment.clone().ttl(ttl);
-    out.link(bed.mac(side), backend_mac(BACKEND))
+    out.link(bed.mac(side), backend_mac(Way::BACKEND))
 }
 
 /// The name of the backend that a segment goes to.

@@ -1,8 +1,8 @@
-//! Builds the XDP program into the binary, so that one file is all there is to install.
+//! Builds the XDP programs into the binary, so that one file is all there is to install.
 
 use xtask::ebpf;
 
-/// What the object is made from, besides xtask itself.
+/// What the objects are made from, besides xtask itself.
 const SOURCES: [&str; 5] = [
     "lb-ebpf",
     "lb-common",
@@ -12,5 +12,6 @@ const SOURCES: [&str; 5] = [
 ];
 
 fn main() -> anyhow::Result<()> {
-    ebpf::build_into_out_dir(ebpf::SLUICE, &SOURCES)
+    ebpf::build_into_out_dir(ebpf::SLUICE, &SOURCES)?;
+    ebpf::build_into_out_dir(ebpf::DECAP, &SOURCES)
 }

@@ -3,8 +3,9 @@
 use xtask::ebpf;
 
 /// What the object is made from, besides xtask itself.
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 6] = [
     "lb-ebpf/src/bench",
+    "lb-ebpf/src/object.rs",
     "lb-ebpf/Cargo.toml",
     "lb-common/src/bench.rs",
     "Cargo.lock",

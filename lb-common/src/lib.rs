@@ -4,6 +4,7 @@
 //! - [`wire`]: packet parsing over one cursor; the same code runs in the kernel and in tests.
 //! - [`family`]: IPv4 and IPv6, for code that is the same for both.
 //! - [`hash`]: the keyed flow hash and the slot it leads to.
+//! - [`ecn`]: congestion marks at the end of a tunnel (RFC 6040).
 //! - [`checksum`]: how a checksum changes when a part of the packet does (RFC 1624).
 //!
 //! Nothing here allocates, panics or knows of aya (but for the `user` feature, which marks the map
@@ -15,6 +16,7 @@
 pub mod abi;
 pub mod bench;
 pub mod checksum;
+pub mod ecn;
 pub mod endian;
 pub mod family;
 pub mod hash;

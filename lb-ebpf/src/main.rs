@@ -18,6 +18,7 @@ mod family;
 mod flows;
 mod forward;
 mod maps;
+mod object;
 mod parse;
 mod service;
 mod settings;
@@ -90,14 +91,3 @@ fn walk<F: Tables>(context: &XdpContext, packet: Packet<'_, F>) -> Result<Verdic
         None => forward::reply::send(context, packet),
     }
 }
-
-#[cfg(not(test))]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    // Never reached, and the verifier proves it: a program that could loop here does not load.
-    loop {}
-}
-
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::{
-    cli::{Cli, forget_environment},
+    cli::Cli,
     config::{Config, DaemonSection},
     host::Host,
     ordinary::Ordinary,
@@ -251,15 +251,7 @@ impl Daemon {
     }
 
     fn command(&self) -> Result<Command> {
-        let mut command = match self.launcher.split_first() {
-            None => self.host.command(programs::sluice()?),
-            Some((program, arguments)) => {
-                let mut command = self.host.command(program);
-                command.args(arguments);
-                command
-            }
-        };
-        forget_environment(&mut command);
+        let mut command = programs::sluice_in(&self.host, &self.launcher)?;
         command
             .arg("run")
             .arg("--config")
@@ -295,9 +287,8 @@ impl Drop for Daemon {
         if std::thread::panicking() {
             eprintln!("{}", self.log_tail());
         }
-        if let Some(mut process) = self.process.take() {
-            process.signal(Signal::SIGTERM);
-            let _ = process.wait(Duration::from_secs(5));
+        if let Some(process) = self.process.take() {
+            process.end();
         }
         if self.pins().exists() {
             let bpffs = self.config.daemon.bpffs.to_string_lossy();

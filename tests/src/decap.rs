@@ -1,56 +1,177 @@
 //! The real `sluice decap`, inside a backend's host: takes packets out of their tunnel.
 
-use std::{fs::File, io::Read, io::Seek};
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    path::PathBuf,
+    process::{ExitStatus, Output, Stdio},
+};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
 
-use crate::{cli::forget_environment, daemon::START, host::Host, poll, process::Process, programs};
+use crate::{
+    cli::Cli,
+    daemon::{Ended, START},
+    host::Host,
+    ordinary::Ordinary,
+    poll,
+    process::Process,
+    programs, sweep,
+};
 
-/// A decapsulator; dropping it ends it.
+/// What the log says once packets are taken.
+const READY: &str = " ready: ";
+
+/// A decapsulator, of an instance of its own; dropping it ends it and removes what it left.
 #[derive(Debug)]
 pub struct Decap {
-    _process: Process,
+    instance: String,
+    process: Option<Process>,
+    host: Host,
+    arguments: Vec<String>,
+    bpffs: PathBuf,
+    launcher: Vec<OsString>,
+    folder: TempDir,
 }
 
 impl Decap {
     /// Takes packets out of IPIP and GUE that come to `interface` from one of `sources`, addresses or
     /// prefixes; works when this returns.
     pub fn start(host: &Host, interface: &str, sources: &[String]) -> Result<Self> {
-        let mut output = tempfile::tempfile().context("making a file for a log")?;
-        let mut process = spawn(host, interface, sources, &output)?;
-        let what = format!("the decapsulator on {interface} of {}", host.name());
-        let attached = poll::until(&what, START, || match process.try_wait() {
+        let mut arguments = vec!["--interface", interface];
+        for source in sources {
+            arguments.extend(["--from", source]);
+        }
+        let mut decap = Self::prepare(host, &arguments)?;
+        decap.restart()?;
+        Ok(decap)
+    }
+
+    /// The same with arguments as they are written, and nothing runs yet.
+    pub fn prepare(host: &Host, arguments: &[&str]) -> Result<Self> {
+        let instance = sweep::unique_name();
+        let prefix = format!("{instance}-");
+        Ok(Self {
+            process: None,
+            host: host.clone(),
+            arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
+            bpffs: sweep::BPFFS.into(),
+            launcher: Vec::new(),
+            folder: tempfile::Builder::new().prefix(&prefix).tempdir()?,
+            instance,
+        })
+    }
+
+    /// Is started as another user from now on, on that user's BPF file system.
+    pub fn run_as(&mut self, user: &Ordinary) {
+        self.launcher = user.launcher();
+        self.bpffs = user.bpffs();
+    }
+
+    /// Is started with other arguments from now on.
+    pub fn set_arguments(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(|&word| word.to_owned()).collect();
+    }
+
+    /// The instance.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// Starts it, at first or again; packets are taken when this returns.
+    pub fn restart(&mut self) -> Result<()> {
+        let mut process = self.spawn()?;
+        let ready = poll::until("the decapsulator", START, || match process.try_wait() {
             Ok(Some(status)) => Some(Err(status)),
-            _ => attached(host, interface).then_some(Ok(())),
+            _ => self.log().contains(READY).then_some(Ok(())),
         });
-        match attached.with_context(|| said(&mut output))? {
-            Ok(()) => Ok(Self { _process: process }),
-            Err(status) => bail!("{what} ended: {status}\n{}", said(&mut output)),
+        match ready.with_context(|| self.log())? {
+            Ok(()) => {
+                self.process = Some(process);
+                Ok(())
+            }
+            Err(status) => bail!("the decapsulator ended: {status}\n{}", self.log()),
         }
     }
-}
 
-fn spawn(host: &Host, interface: &str, sources: &[String], output: &File) -> Result<Process> {
-    let mut command = host.command(programs::sluice()?);
-    forget_environment(&mut command);
-    command.args(["decap", "--interface", interface]);
-    for source in sources {
-        command.args(["--from", source]);
+    /// Runs it to its end: for starts that must fail.
+    pub fn run_to_end(&self) -> Result<Ended> {
+        let mut process = self.spawn()?;
+        let status = process.wait(START).with_context(|| self.log())?;
+        Ok(Ended {
+            status,
+            output: self.log(),
+        })
     }
-    command
-        .stdout(output.try_clone()?)
-        .stderr(output.try_clone()?);
-    Process::spawn(command)
+
+    /// Kills it (SIGKILL): its program stays attached.
+    pub fn kill9(&mut self) {
+        self.process = None;
+    }
+
+    /// Stops it by a signal, and waits for its end.
+    pub fn stop(&mut self, signal: Signal) -> Result<ExitStatus> {
+        let Some(mut process) = self.process.take() else {
+            bail!("the decapsulator does not run");
+        };
+        process.signal(signal);
+        process.wait(START).with_context(|| self.log())
+    }
+
+    /// `sluice decap` of this instance with other arguments, such as `--counters`, to its end.
+    pub fn cli(&self, arguments: &[&str]) -> Result<Output> {
+        let bpffs = self.bpffs.to_string_lossy();
+        let arguments = [&["decap", "--bpffs", &bpffs], arguments].concat();
+        Cli::inside(&self.instance, &self.host).run(&arguments)
+    }
+
+    /// A counter by its name, as `--counters` has it; `group` is what became of the frames.
+    pub fn counter(&self, group: &str, name: &str) -> Result<u64> {
+        let output = self.cli(&["--counters", "--output", "json"])?;
+        let report: serde_json::Value =
+            serde_json::from_slice(&output.stdout).with_context(|| format!("{output:?}"))?;
+        let counter = report[group][name].as_u64();
+        counter.with_context(|| format!("no counter {group}.{name} in {report}"))
+    }
+
+    /// Its pins.
+    pub fn pins(&self) -> PathBuf {
+        self.bpffs.join(sweep::DECAP).join(&self.instance)
+    }
+
+    /// What it has said since it was started last.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("decap.log")
+    }
+
+    fn spawn(&self) -> Result<Process> {
+        let log = File::create(self.log_path())?;
+        let mut command = programs::sluice_in(&self.host, &self.launcher)?;
+        command
+            .args(["--instance", &self.instance, "decap", "--bpffs"])
+            .arg(&self.bpffs)
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(File::options().append(true).open(self.log_path())?);
+        Process::spawn(command)
+    }
 }
 
-fn attached(host: &Host, interface: &str) -> bool {
-    host.link(interface).is_ok_and(|link| link.xdp.is_some())
-}
-
-fn said(output: &mut File) -> String {
-    let mut text = String::new();
-    let read = output
-        .rewind()
-        .and_then(|()| output.read_to_string(&mut text));
-    read.map_or_else(|error| error.to_string(), |_| text)
+impl Drop for Decap {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the decapsulator's log\n{}", self.log());
+        }
+        if let Some(process) = self.process.take() {
+            process.end();
+        }
+        sweep::remove_folder(&self.pins());
+    }
 }

@@ -45,5 +45,7 @@ pub mod talkers;
 pub mod test_run;
 pub mod topology;
 pub mod transfer;
+pub mod tunnel_end;
 pub mod udp;
+pub mod ways;
 pub mod xdp;

@@ -2,6 +2,7 @@
 //!
 //! Every function acts on the namespace of the calling thread and blocks; `host` calls them inside.
 
+mod address;
 mod route;
 
 use std::{
@@ -14,7 +15,6 @@ use futures::TryStreamExt;
 use rtnetlink::{
     Handle, LinkBond, LinkBridge, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVlan,
     packet_route::{
-        address::AddressHeaderFlags,
         link::{
             InfoBridge, InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage, LinkXdp,
             MacVlanMode, XdpAttached,
@@ -24,7 +24,7 @@ use rtnetlink::{
 };
 use tokio::runtime::Builder;
 
-pub use route::Route;
+pub use self::{address::add_address, route::Route};
 
 /// The prefix of every IPv4 address, with length 0: a default route.
 pub const ANYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -193,19 +193,6 @@ pub fn detach_xdp(name: &str) -> Result<()> {
         .attributes
         .push(LinkAttribute::Xdp(vec![LinkXdp::Fd(-1)]));
     change(message).with_context(|| format!("detaching the XDP program of {name}"))
-}
-
-/// Adds an address; an IPv6 one is usable at once: nobody else is asked whether he has it.
-pub fn add_address(interface: &str, address: IpAddr, prefix: u8) -> Result<()> {
-    let index = link(interface)?.index;
-    with(async |handle| {
-        let mut request = handle.address().add(index, address, prefix);
-        if address.is_ipv6() {
-            request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
-        }
-        Ok(request.execute().await?)
-    })
-    .with_context(|| format!("adding {address}/{prefix} to {interface}"))
 }
 
 /// Adds or replaces a permanent neighbour.

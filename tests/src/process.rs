@@ -64,6 +64,12 @@ impl Process {
         })
     }
 
+    /// Asks it to end (SIGTERM), and kills it where it does not.
+    pub fn end(mut self) {
+        self.signal(Signal::SIGTERM);
+        let _ = self.wait(Duration::from_secs(5));
+    }
+
     fn nix_pid(&self) -> Pid {
         Pid::from_raw(self.pid().cast_signed())
     }

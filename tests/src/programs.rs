@@ -1,8 +1,10 @@
 //! The finished binaries: beside the running one, in the same target folder.
 
-use std::{env, path::PathBuf};
+use std::{env, ffi::OsString, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, ensure};
+
+use crate::{cli::forget_environment, host::Host};
 
 /// The load balancer; `SLUICE_BIN` names another one.
 pub fn sluice() -> Result<PathBuf> {
@@ -16,6 +18,21 @@ pub fn sluice() -> Result<PathBuf> {
         return Ok(path);
     }
     beside("sluice", "lb-userspace")
+}
+
+/// The load balancer's binary in a host, or `launcher` and its arguments where there is one, without what
+/// the environment would tell it.
+pub(crate) fn sluice_in(host: &Host, launcher: &[OsString]) -> Result<Command> {
+    let mut command = match launcher.split_first() {
+        None => host.command(sluice()?),
+        Some((program, arguments)) => {
+            let mut command = host.command(program);
+            command.args(arguments);
+            command
+        }
+    };
+    forget_environment(&mut command);
+    Ok(command)
 }
 
 /// The playground, which is also the backend that tests start.

@@ -28,6 +28,9 @@ use crate::netns;
 /// Where pins live, a folder an instance.
 pub const PINS: &str = "/sys/fs/bpf/sluice";
 
+/// The name, below a BPF file system, of the folder with a folder for each instance of `sluice decap`.
+pub const DECAP: &str = "sluice-decap";
+
 /// Where sockets live, a folder an instance.
 pub const RUN: &str = "/run/sluice";
 
@@ -81,7 +84,8 @@ pub fn sweep() {
             eprintln!("sweep: {error:#}");
         }
     }
-    for folder in [PathBuf::from(PINS), PathBuf::from(RUN), env::temp_dir()] {
+    let decap = Path::new(BPFFS).join(DECAP);
+    for folder in [PINS.into(), decap, RUN.into(), env::temp_dir()] {
         for name in names_in(&folder).iter().filter(|name| is_orphan(name)) {
             // Where there is none, there is nothing to unmount.
             for mounted in [OWN_BPFFS, STATE] {

@@ -7,6 +7,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Write},
+    net::{IpAddr, Ipv4Addr},
     os::{
         fd::{AsFd, AsRawFd},
         unix::fs::OpenOptionsExt,
@@ -31,8 +32,8 @@ use crate::{
     netlink::{self, Route},
     packet_socket::PacketSocket,
     topology::{
-        LB_BACK, LB_FRONT, Topology,
-        addresses::{FRONT_NET, VIP_NET},
+        CLIENT, LB_BACK, LB_FRONT, Topology,
+        addresses::{FRONT_NET, VIP_NET, link_local},
     },
 };
 
@@ -105,23 +106,37 @@ impl Tagged {
                 .map(|one| TaggedPort::start(&one.host, "eth0", tags))
                 .collect::<Result<_>>()?,
         };
-        for family in Family::ALL {
-            let at = |address| family.at(address);
-            let [vips, clients] = [VIP_NET, FRONT_NET].map(|network| at(network.into()));
-            let (lb_front, lb_back) = (at(LB_FRONT.into()), at(LB_BACK.into()));
-            client.set_neighbour(TAGGED, lb_front, front)?;
-            let there = Route::new(vips, family.network(), lb_front).by(TAGGED);
-            client.run(|| there.replace())?;
+        let mac = client.link("eth0")?.mac;
+        for family in Family::known() {
+            // Its first reply to somebody unknown goes through the load balancer's kernel.
+            lb.set_neighbour("front", family.at(CLIENT.into()), mac)?;
+            route(client, family, VIP_NET, (LB_FRONT, front))?;
             if *forward == Forward::Dnat {
                 for backend in backends {
-                    backend.host.set_neighbour(TAGGED, lb_back, back)?;
-                    let back = Route::new(clients, family.network(), lb_back).by(TAGGED);
-                    backend.host.add_route(back)?;
+                    route(&backend.host, family, FRONT_NET, (LB_BACK, back))?;
                 }
             }
         }
         Ok(tagged)
     }
+}
+
+/// By its tagged interface `host` reaches `network` through the load balancer, of which it knows
+/// address and Ethernet address.
+fn route(
+    host: &Host,
+    family: Family,
+    network: Ipv4Addr,
+    (lb, mac): (Ipv4Addr, [u8; 6]),
+) -> Result<()> {
+    let gateway = match family {
+        Family::Ipv4 => lb.into(),
+        // Any other address is a neighbour on the interface below, where that has one of its network.
+        Family::Ipv6 => IpAddr::from(link_local(lb)),
+    };
+    host.set_neighbour(TAGGED, gateway, mac)?;
+    let route = Route::new(family.at(network.into()), family.network(), gateway);
+    host.run(|| route.by(TAGGED).replace())
 }
 
 impl TaggedPort {

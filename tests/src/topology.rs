@@ -36,7 +36,7 @@ pub use self::{
 };
 use crate::{
     decap::Decap,
-    host::{Host, has_ipv6},
+    host::Host,
     mode::{Family, Forward},
     netlink::Route,
 };
@@ -59,11 +59,14 @@ pub struct Topology {
     one_armed: bool,
     bridged: bool,
     mtu: u32,
+    tags: usize,
     tunnel_sources: Vec<String>,
 }
 
 /// Bytes that the longest tunnel adds to a packet: IPv6 and UDP.
 const TUNNEL: u32 = 40 + 8;
+/// The length of a VLAN tag.
+const TAG: u32 = 4;
 /// The length of a TCP header without options.
 const TCP: u32 = 20;
 
@@ -92,6 +95,11 @@ impl Topology {
         self.backends
             .iter_mut()
             .find(|backend| backend.name == name)
+    }
+
+    /// Where packets in tunnels may come from, addresses and prefixes.
+    pub fn tunnel_sources(&self) -> &[String] {
+        &self.tunnel_sources
     }
 
     /// HTTP requests that all backends answered.
@@ -192,10 +200,11 @@ impl Topology {
     ) -> Result<()> {
         let forward = self.forward;
         // Clients fill whole packets as they are told, and the tunnel needs its part.
-        let packet = forward.is_tunnel().then(|| self.mtu - TUNNEL);
+        let around = TUNNEL + TAG * u32::try_from(self.tags)?;
+        let packet = forward.is_tunnel().then(|| self.mtu - around);
         default_both(host, way_back, packet)?;
         if forward.answers_directly() {
-            for family in families() {
+            for family in Family::known() {
                 host.own_silently(family.vip().ip())?;
             }
         }
@@ -266,15 +275,9 @@ fn set_mtu(ends: [(&Host, &str); 2], mtu: u32) -> Result<()> {
         .try_for_each(|(host, interface)| host.set_mtu(interface, mtu))
 }
 
-/// Those that the kernel knows.
-fn families() -> impl Iterator<Item = Family> {
-    let all = Family::ALL.into_iter();
-    all.filter(|family| *family == Family::Ipv4 || has_ipv6())
-}
-
 /// With a link-local address, in whose name a host that forwards asks for neighbours.
 fn address_both(host: &Host, interface: &str, address: Ipv4Addr) -> Result<()> {
-    for family in families() {
+    for family in Family::known() {
         host.address(interface, family.at(address.into()), family.network())?;
         if family == Family::Ipv6 {
             host.address(interface, link_local(address), family.network())?;
@@ -284,7 +287,7 @@ fn address_both(host: &Host, interface: &str, address: Ipv4Addr) -> Result<()> {
 }
 
 fn route_both(host: &Host, network: Ipv4Addr, gateway: Ipv4Addr) -> Result<()> {
-    families().try_for_each(|family| {
+    Family::known().try_for_each(|family| {
         let [network, gateway] = [network, gateway].map(|one| family.at(one.into()));
         host.route(network, family.network(), gateway)
     })
@@ -293,7 +296,7 @@ fn route_both(host: &Host, network: Ipv4Addr, gateway: Ipv4Addr) -> Result<()> {
 /// A default route; whoever opens a TCP connection from there is told to send packets of at most
 /// `packet` bytes.
 fn default_both(host: &Host, gateway: Ipv4Addr, packet: Option<u32>) -> Result<()> {
-    families().try_for_each(|family| {
+    Family::known().try_for_each(|family| {
         let mut route = Route::new(family.anywhere(), 0, family.at(IpAddr::from(gateway)));
         if let Some(packet) = packet {
             route = route.advertising(packet - family.header() - TCP);

@@ -48,7 +48,7 @@ fn the_program_does_as_the_model_says() -> Result<()> {
         let path = failure.fixture(&about).write(&name)?;
         panic!("{failure}\nwritten as {}", path.display());
     }
-    if amount.packets >= 100_000 {
+    if amount.packets >= 300_000 {
         assert_eq!(tally.coverage.missing(), [""; 0], "nothing met these");
     }
     assert!(

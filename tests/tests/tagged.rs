@@ -4,11 +4,14 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result};
 use testbed::{
-    capture::{Capture, Tag},
+    capture::{Capture, Frame, Tag},
+    host::Host,
+    mode::Family,
     sweep,
-    tagged::{self, DOT1Q, QINQ, TAGGED, TaggedPort},
-    topology::Topology,
+    tagged::{self, DOT1Q, QINQ, TAGGED, Tagged, TaggedPort},
+    topology::{CLIENT, Topology},
     transfer::{LARGE, TransferServer, transfer},
+    udp,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -65,6 +68,55 @@ fn a_transfer_passes_with_one_tag() -> Result<()> {
 #[test]
 fn a_transfer_passes_with_two_tags() -> Result<()> {
     a_transfer_passes_with(QINQ)
+}
+
+/// Whether a datagram from `host` to `target` passes a port of the router with `tags`, to `mac`.
+fn leaves_with(
+    tags: &[Tag],
+    host: &Host,
+    target: SocketAddr,
+    (router, port): (&Host, &str),
+    mac: [u8; 6],
+) -> Result<bool> {
+    let capture = Capture::start(router, port)?;
+    // Nobody answers.
+    let _ = host.block_on(|| udp::ask(target, 0, Duration::from_millis(50)));
+    let frames = capture.finish()?;
+    let right = |frame: &Frame| {
+        frame.flow().is_some_and(|flow| flow.destination == target)
+            && frame.tags() == tags
+            && frame.0.starts_with(&mac)
+    };
+    Ok(frames.iter().any(right))
+}
+
+#[test]
+fn between_clients_and_backends_both_directions_have_tags() -> Result<()> {
+    if !sweep::ready() {
+        return Ok(());
+    }
+    let topology = Topology::builder().backends(1).build()?;
+    let Topology {
+        client,
+        lb,
+        router,
+        backends,
+        ..
+    } = &topology;
+    let _tagged = Tagged::start(&topology, QINQ)?;
+    let (front, back) = (lb.link("front")?.mac, lb.link("back")?.mac);
+    for family in Family::ALL {
+        let to_lb = (router, "lb-front");
+        assert!(leaves_with(QINQ, client, family.vip(), to_lb, front)?);
+        let to_client = SocketAddr::new(family.at(CLIENT.into()), 9);
+        let backend = &backends[0];
+        let to_lb = (router, "lb-back");
+        assert!(leaves_with(QINQ, &backend.host, to_client, to_lb, back)?);
+        // The load balancer's own conversation with it has none.
+        let asked = lb.block_on(|| udp::ask(backend.at(family), 0, PATIENCE))?;
+        assert_eq!(asked.backend, "b1");
+    }
+    Ok(())
 }
 
 #[test]

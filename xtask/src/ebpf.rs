@@ -23,13 +23,16 @@ pub const TARGET: &str = "bpfel-unknown-none";
 /// The package.
 const PACKAGE: &str = "lb-ebpf";
 
-/// The XDP programs that are installed: one object file.
+/// The XDP programs of the load balancer: one object file.
 pub const SLUICE: &str = "sluice";
 
-/// The XDP programs of the benchmark: another.
+/// The XDP programs of the backends' side of tunnels: another.
+pub const DECAP: &str = "decap";
+
+/// The XDP programs of the benchmark, which are not installed: a third.
 pub const BENCH: &str = "bench";
 
-/// What a build script does: builds `binary` ([`SLUICE`] or [`BENCH`]) whenever one of `sources`
+/// What a build script does: builds `binary` ([`SLUICE`], [`DECAP`] or [`BENCH`]) whenever one of `sources`
 /// (paths from the workspace's root) has changed, and lays it where `include_bytes_aligned!` finds it,
 /// `concat!(env!("OUT_DIR"), "/BINARY.bpf.o")`.
 ///
@@ -50,7 +53,7 @@ pub fn build_into_out_dir(binary: &str, sources: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Builds a binary of the package, [`SLUICE`] or [`BENCH`], for hosts of the processor `arch`
+/// Builds a binary of the package, [`SLUICE`], [`DECAP`] or [`BENCH`], for hosts of the processor `arch`
 /// (`x86_64`, `aarch64`, ...) and returns the object's path. Toolchain component and linker are
 /// installed when they are missing.
 ///

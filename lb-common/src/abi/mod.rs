@@ -8,6 +8,7 @@
 
 pub mod backend;
 pub mod counters;
+pub mod decap;
 pub mod flow;
 pub mod names;
 pub mod port;
@@ -49,6 +50,7 @@ mod pod {
         super::AbiStamp,
         super::backend::Backend,
         super::counters::BackendCounters,
+        super::decap::DecapSettings,
         super::flow::FlowCounters,
         super::flow::FlowEntry,
         super::flow::FlowKeyV4,

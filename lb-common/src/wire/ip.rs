@@ -53,6 +53,8 @@ pub trait Ip: Header {
     fn total_length(&self) -> u32;
     /// DSCP and ECN.
     fn traffic_class(&self) -> u8;
+    /// Replaces DSCP and ECN, and mends the header checksum where there is one.
+    fn set_traffic_class(&mut self, class: u8);
     /// Whether no host can have this source address, be it the destination itself.
     fn has_martian_source(&self) -> bool;
     /// Whether the time to live or hop limit allows no further hop.

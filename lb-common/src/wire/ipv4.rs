@@ -78,6 +78,18 @@ impl Ip for Ipv4Hdr {
         self.tos
     }
 
+    #[inline(always)]
+    fn set_traffic_class(&mut self, class: u8) {
+        // The low byte of a 16-bit word that it shares with version and header length.
+        let before = Be16::from_bytes([self.vihl, self.tos]);
+        self.tos = class;
+        let after = Be16::from_bytes([self.vihl, self.tos]);
+        self.check = Delta::NONE
+            .replace16(before, after)
+            .apply(Be16::from_bytes(self.check))
+            .to_bytes();
+    }
+
     /// This network (0/8), loopback (127/8), multicast and reserved (224/3, which has the broadcast
     /// address).
     #[inline(always)]

@@ -52,13 +52,13 @@ struct Extension {
 unsafe impl Header for Extension {}
 
 /// Next header: hop-by-hop options.
-const HOP_BY_HOP: u32 = 0;
+pub const HOP_BY_HOP: u32 = 0;
 /// Next header: routing.
-const ROUTING: u32 = 43;
+pub const ROUTING: u32 = 43;
 /// Next header: fragment.
-const FRAGMENT: u32 = 44;
+pub const FRAGMENT: u32 = 44;
 /// Next header: destination options.
-const DESTINATION: u32 = 60;
+pub const DESTINATION: u32 = 60;
 
 /// Extension headers that are stepped over at most: as many as RFC 8200, section 4.1, has in a packet that
 /// means well, less those of IPsec.
@@ -79,8 +79,29 @@ impl Ipv6 {
         Be32::from_bytes(self.first)
     }
 
+    /// Reads the header alone; extension headers are left to the caller.
+    ///
+    /// # Errors
+    /// [`Unparsed::Malformed`] where the frame ends in it, or its version is another.
     #[inline(always)]
-    const fn payload_length(&self) -> u16 {
+    pub fn alone<'a>(cursor: &mut Cursor<'a>) -> Result<&'a mut Self, Unparsed> {
+        let ip = cursor.read::<Self>()?;
+        let [version, ..] = ip.first;
+        if version >> 4 != 6 {
+            return Err(Unparsed::Malformed);
+        }
+        Ok(ip)
+    }
+
+    /// The number of the protocol or extension header that follows.
+    #[inline(always)]
+    pub const fn next_header(&self) -> u32 {
+        self.next_header as u32
+    }
+
+    /// Bytes behind the header, as it claims.
+    #[inline(always)]
+    pub const fn payload_length(&self) -> u16 {
         Be16::from_bytes(self.payload_length).get()
     }
 }
@@ -93,13 +114,9 @@ impl Ip for Ipv6 {
 
     #[inline(always)]
     fn read<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a mut Self, Payload), Unparsed> {
-        let ip = cursor.read::<Self>()?;
-        let [version, ..] = ip.first;
-        if version >> 4 != 6 {
-            return Err(Unparsed::Malformed);
-        }
+        let ip = Self::alone(cursor)?;
         let mut payload = Payload {
-            protocol: u32::from(ip.next_header),
+            protocol: ip.next_header(),
             length: u32::from(ip.payload_length()),
             fragment: Fragment::Whole,
         };
@@ -168,6 +185,13 @@ impl Ip for Ipv6 {
     #[inline(always)]
     fn traffic_class(&self) -> u8 {
         (self.first_word().get() >> 20) as u8
+    }
+
+    #[inline(always)]
+    fn set_traffic_class(&mut self, class: u8) {
+        let word = self.first_word();
+        let word = word.with_bits(0x0ff0_0000, u32::from(class) << 20);
+        self.first = word.to_bytes();
     }
 
     /// The unspecified address, loopback, IPv4-mapped, link-local (a router must not forward those:

@@ -14,6 +14,7 @@ pub mod packet;
 pub mod ports;
 pub mod tcp;
 pub mod transport;
+pub mod tunnel;
 pub mod udp;
 
 pub use cursor::{Cursor, Header};

@@ -14,6 +14,8 @@
 
 mod driver;
 mod floor;
+#[path = "../object.rs"]
+mod object;
 mod veth;
 
 use core::mem::MaybeUninit;
@@ -81,14 +83,3 @@ fn put<T>(data: usize, offset: u32, value: T) {
     // it, would refuse another.
     unsafe { ((data + offset as usize) as *mut T).write_unaligned(value) }
 }
-
-#[cfg(not(test))]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    // Never reached, and the verifier proves it: a program that could loop here does not load.
-    loop {}
-}
-
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,8 +1,9 @@
-//! The command line: a file a command. All but `run`, `check` and `detach` ask a running daemon
+//! The command line: a file a command. All but `run`, `check`, `detach` and `decap` ask a running daemon
 //! through its admin socket.
 
 mod backend;
 mod check;
+mod decap;
 mod detach;
 mod drained;
 mod explain;
@@ -94,6 +95,8 @@ enum Command {
     Explain(explain::Explain),
     /// Detach and remove what an instance without a daemon has left in the kernel
     Detach(detach::Detach),
+    /// On a backend: take the outer headers of tunnels off, until told to stop
+    Decap(decap::Decap),
     /// Print what becomes of packets, one a line, until Ctrl-C
     Trace(trace::Trace),
     /// Print the version of this binary
@@ -105,6 +108,7 @@ enum Command {
 enum Exit {
     Done,
     Failed,
+    Usage,
     Different,
     InvalidConfig,
 }
@@ -133,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::Flows(args) => flows::run(args, &global),
         Command::Explain(args) => explain::run(&args, &global),
         Command::Detach(args) => detach::run(&args, &global),
+        Command::Decap(args) => decap::run(args, &global),
         Command::Trace(args) => trace::run(args, &global),
         Command::Version => version::run(&global),
     };
@@ -148,6 +153,7 @@ impl From<Exit> for ExitCode {
         Self::from(match exit {
             Exit::Done => 0,
             Exit::Failed => 1,
+            Exit::Usage => 2,
             Exit::Different => 3,
             Exit::InvalidConfig => 78,
         })

@@ -33,7 +33,7 @@ pub(super) struct Run {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum XdpMode {
+pub(super) enum XdpMode {
     /// Native, generic where the driver cannot
     Auto,
     /// In the driver, or not at all

@@ -39,6 +39,11 @@ fn every_command_parses() {
         "sluice flows --count",
         "sluice explain tcp 192.0.2.7:40000 203.0.113.80:80",
         "sluice detach",
+        "sluice decap --interface eth0 --from 10.0.0.1",
+        "sluice decap --interface eth0 --interface eth1 --from 10.0.0.0/24 --from fd00::/64 \
+         --gue-port 5555 --xdp-mode native --bpffs /run/bpf --instance tunnels",
+        "sluice decap --counters --output json",
+        "sluice decap --detach --instance tunnels",
         "sluice trace --service web --limit 10",
         "sluice version",
     ] {
@@ -90,6 +95,30 @@ fn what_is_wrong_is_refused_as_usage() {
             "sluice explain tcp 192.0.2.7 203.0.113.80:80",
             ErrorKind::ValueValidation,
         ),
+        (
+            "sluice decap --from 10.0.0.1",
+            ErrorKind::MissingRequiredArgument,
+        ),
+        (
+            "sluice decap --interface eth0 --from lb1",
+            ErrorKind::ValueValidation,
+        ),
+        (
+            "sluice decap --interface eth0 --from 0.0.0.0/0",
+            ErrorKind::ValueValidation,
+        ),
+        (
+            "sluice decap --interface eth0 --from 10.0.0.1 --gue-port 0",
+            ErrorKind::ValueValidation,
+        ),
+        (
+            "sluice decap --interface a/b --from 10.0.0.1",
+            ErrorKind::ValueValidation,
+        ),
+        (
+            "sluice decap --counters --interface eth0",
+            ErrorKind::ArgumentConflict,
+        ),
         ("sluice check", ErrorKind::MissingRequiredArgument),
         ("sluice fly", ErrorKind::InvalidSubcommand),
     ] {
@@ -115,6 +144,7 @@ fn exit_codes_are_those_of_the_help() {
     for (exit, code) in [
         (Exit::Done, 0),
         (Exit::Failed, 1),
+        (Exit::Usage, 2),
         (Exit::Different, 3),
         (Exit::InvalidConfig, 78),
     ] {

@@ -74,7 +74,7 @@ impl fmt::Display for Finding {
 }
 
 /// A configured text as messages quote it: cut where it is long.
-pub(super) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     const LONGEST: usize = 80;
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("`{}...`", text.get(..end).unwrap_or_default()),

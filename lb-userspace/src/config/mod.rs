@@ -23,8 +23,10 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub(crate) use decode::nearest;
+pub(crate) use error::quote;
 pub use error::{Error, Finding, Position, Warning};
 pub use starter::starter;
+pub(crate) use validate::{DEFAULT_GUE_PORT, why_no_unicast};
 pub use validate::{admin_socket, instance_name, interface_name, state_dir};
 
 use crate::model::{Interface, Limits, Model};

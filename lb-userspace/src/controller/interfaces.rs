@@ -1,10 +1,8 @@
-//! Interfaces: from configured names to attached devices.
+//! Interfaces: from devices that were found to attached ones.
 //!
-//! `egress` knows by which of them packets leave, `standin` knows the devices that packets have to be met below; `watch` keeps the program attached
-//! while the daemon runs.
+//! `egress` knows by which of them packets leave; `watch` keeps the program attached while the daemon runs.
 
 mod egress;
-mod standin;
 mod watch;
 
 pub(super) use self::{
@@ -12,60 +10,13 @@ pub(super) use self::{
     watch::{LOOK, Watched},
 };
 use super::{Error, state::Controller};
+pub(super) use crate::interfaces::{Configured, find};
 use crate::{
     dataplane::Device,
+    interfaces,
     model::{Interface, XdpMode},
-    neighbor::{self, AttachMode, Link},
+    neighbor::{self, AttachMode},
 };
-
-/// A configured interface that exists.
-#[derive(Clone, Debug)]
-pub(super) struct Configured {
-    pub(super) device: Device,
-    pub(super) mode: XdpMode,
-}
-
-/// Finds every configured interface among those that exist.
-pub(super) fn find(wanted: &[Interface], links: &[Link]) -> Result<Vec<Configured>, Error> {
-    wanted
-        .iter()
-        .map(|interface| {
-            let Interface { name, xdp, vlan: _ } = interface;
-            let link = links
-                .iter()
-                .find(|link| link.name == *name)
-                .ok_or_else(|| {
-                    let known: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
-                    Error::UnknownInterface {
-                        name: name.clone(),
-                        known: known.join(", "),
-                    }
-                })?;
-            let device = device(link, links)?;
-            Ok(Configured { device, mode: *xdp })
-        })
-        .collect()
-}
-
-/// What to attach to, if the interface is of a kind that can be.
-fn device(link: &Link, links: &[Link]) -> Result<Device, Error> {
-    let name = &link.name;
-    if let Some(standin::StandIn { what, instead }) = standin::of(link, links) {
-        return Err(Error::StandIn {
-            name: name.clone(),
-            what,
-            instead,
-        });
-    }
-    let mac = link
-        .mac
-        .ok_or_else(|| Error::NotEthernet { name: name.clone() })?;
-    Ok(Device {
-        name: name.clone(),
-        ifindex: link.ifindex,
-        mac,
-    })
-}
 
 impl Controller {
     /// Gives an interface its port, and attaches the program to it.
@@ -86,13 +37,9 @@ impl Controller {
             let known = self.dataplane.device(&device.name).is_some();
             let before = self.model.interfaces.iter().find(|i| i.name == device.name);
             let changes = before.is_some_and(|before| before.xdp != *mode)
-                && !self.running_mode(device).is_some_and(|running| {
-                    matches!(
-                        (mode, running),
-                        (XdpMode::Auto | XdpMode::Native, AttachMode::Native)
-                            | (XdpMode::Generic, AttachMode::Generic)
-                    )
-                });
+                && !self
+                    .running_mode(device)
+                    .is_some_and(|running| interfaces::fits(*mode, running));
             if known && !changes {
                 continue;
             }
@@ -155,63 +102,5 @@ impl Controller {
             }
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn link(name: &str, ifindex: u32, mac: Option<[u8; 6]>) -> Link {
-        Link {
-            ifindex,
-            name: name.to_owned(),
-            mac,
-            up: true,
-            mtu: 1500,
-            ..Link::default()
-        }
-    }
-
-    fn wanted(name: &str) -> [Interface; 1] {
-        [Interface {
-            name: name.to_owned(),
-            xdp: XdpMode::Auto,
-            vlan: false,
-        }]
-    }
-
-    #[test]
-    fn an_interface_that_is_not_there_is_named_with_those_that_are() {
-        let links = [link("lo", 1, None), link("eth0", 2, Some([2; 6]))];
-        let error = find(&wanted("eth1"), &links).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "interface eth1 does not exist; there are: lo, eth0"
-        );
-    }
-
-    #[test]
-    fn an_interface_without_ethernet_is_refused() {
-        let error = find(&wanted("tun0"), &[link("tun0", 3, None)]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "interface tun0 is not an Ethernet device"
-        );
-    }
-
-    #[test]
-    fn a_vlan_device_is_refused_by_name_with_its_parent() {
-        let vlan = Link {
-            kind: Some("vlan".to_owned()),
-            parent: Some(2),
-            ..link("eth0.100", 3, Some([2; 6]))
-        };
-        let links = [link("eth0", 2, Some([2; 6])), vlan];
-        let error = find(&wanted("eth0.100"), &links).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "interface eth0.100 is a VLAN device; attach to its parent eth0"
-        );
     }
 }

@@ -50,30 +50,9 @@ pub enum Error {
         /// The configuration.
         file: String,
     },
-    /// There is no such interface.
-    #[error("interface {name} does not exist; there are: {known}")]
-    UnknownInterface {
-        /// As configured.
-        name: String,
-        /// Those that could be meant.
-        known: String,
-    },
-    /// It has no Ethernet header.
-    #[error("interface {name} is not an Ethernet device")]
-    NotEthernet {
-        /// As configured.
-        name: String,
-    },
-    /// It only stands for other devices.
-    #[error("interface {name} is {what}; attach to {instead}")]
-    StandIn {
-        /// As configured.
-        name: String,
-        /// What it is.
-        what: &'static str,
-        /// What it stands for.
-        instead: String,
-    },
+    /// There is nothing to attach to.
+    #[error(transparent)]
+    Interface(#[from] crate::interfaces::Error),
     /// The pinned link holds an interface of the same name elsewhere.
     #[error(
         "interface {name} did not get the program: instance `{instance}` is attached in another \

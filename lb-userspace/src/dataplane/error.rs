@@ -41,6 +41,25 @@ pub enum Error {
         /// The instance.
         instance: String,
     },
+    /// Another process takes tunnels off under the same name.
+    #[error(
+        "`sluice decap` runs as instance `{instance}` already; stop it first, or use another --instance"
+    )]
+    DecapBusy {
+        /// The instance.
+        instance: String,
+    },
+    /// Another instance takes tunnels off on the interface.
+    #[error(
+        "interface {name} belongs to `sluice decap` of instance `{instance}` already; stop that one, or \
+         where it was killed: sluice --instance {instance} decap --detach"
+    )]
+    InterfaceTaken {
+        /// The interface.
+        name: String,
+        /// The instance.
+        instance: String,
+    },
     /// The pinned maps were made by another version.
     #[error(
         "the maps of instance `{instance}` have ABI version {found}, this is version {expected}; \
@@ -91,7 +110,10 @@ pub enum Error {
         name: String,
     },
     /// The driver has no native XDP, and only that was allowed.
-    #[error("the driver of interface {name} has no native XDP; use xdp = \"auto\" or \"generic\"")]
+    #[error(
+        "the driver of interface {name} has no native XDP; use xdp = \"auto\" or \"generic\" (on a command \
+         line: --xdp-mode)"
+    )]
     NoNative {
         /// The interface.
         name: String,

@@ -12,18 +12,13 @@ const OLDEST: (u32, u32) = (6, 1);
 /// `BPF_FS_MAGIC` of linux/magic.h.
 const BPF_FS_MAGIC: FsType = FsType(0xcafe_4a11);
 
-/// What the daemon must be allowed to do. Each of the four is needed: without it the named thing is
-/// what fails (tried on Linux 6.18).
-const CAPABILITIES: [Capability; 4] = [
+/// What it takes to load and attach a program that reads packets. Each is needed: without it the named
+/// thing is what fails (tried on Linux 6.18).
+const TO_ATTACH: [Capability; 3] = [
     Capability {
         number: 12,
         name: "CAP_NET_ADMIN",
         reason: "attaches the program to interfaces",
-    },
-    Capability {
-        number: 13,
-        name: "CAP_NET_RAW",
-        reason: "sends replies whose next hop is not known yet through a raw socket",
     },
     Capability {
         number: 38,
@@ -39,6 +34,13 @@ const CAPABILITIES: [Capability; 4] = [
     },
 ];
 
+/// What the load balancer needs besides.
+const TO_BALANCE: [Capability; 1] = [Capability {
+    number: 13,
+    name: "CAP_NET_RAW",
+    reason: "sends replies whose next hop is not known yet through a raw socket",
+}];
+
 /// A capability of linux/capability.h.
 struct Capability {
     number: u32,
@@ -49,11 +51,23 @@ struct Capability {
 /// `CAP_SYS_ADMIN`, which stands for the two last.
 const SYS_ADMIN: u32 = 21;
 
-/// Checks kernel and capabilities.
+/// Checks kernel and capabilities for the load balancer.
 ///
 /// # Errors
 /// [`Error::KernelTooOld`], [`Error::NoPrivilege`].
 pub fn check() -> Result<(), Error> {
+    check_for(TO_ATTACH.iter().chain(&TO_BALANCE))
+}
+
+/// Checks kernel and capabilities for the backends' side of tunnels.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_for_decap() -> Result<(), Error> {
+    check_for(TO_ATTACH.iter())
+}
+
+fn check_for(needed: impl Iterator<Item = &'static Capability>) -> Result<(), Error> {
     let uname = nix::sys::utsname::uname().doing(|| "asking for the kernel's version".into())?;
     let found = uname.release().to_string_lossy().into_owned();
     if release(&found).is_some_and(|version| version < OLDEST) {
@@ -61,7 +75,7 @@ pub fn check() -> Result<(), Error> {
     }
     let status =
         fs::read_to_string("/proc/self/status").doing(|| "reading /proc/self/status".to_owned())?;
-    let missing = missing(effective(&status));
+    let missing = missing(needed, effective(&status));
     if missing.is_empty() {
         return Ok(());
     }
@@ -98,10 +112,9 @@ fn effective(status: &str) -> u64 {
         .unwrap_or(0)
 }
 
-fn missing(effective: u64) -> Vec<String> {
+fn missing(needed: impl Iterator<Item = &'static Capability>, effective: u64) -> Vec<String> {
     let has = |number: u32| effective & (1 << number) != 0;
-    CAPABILITIES
-        .into_iter()
+    needed
         .filter(|one| !(has(one.number) || one.number >= 38 && has(SYS_ADMIN)))
         .map(|one| format!("{} ({})", one.name, one.reason))
         .collect()
@@ -122,11 +135,12 @@ mod tests {
 
     #[test]
     fn missing_capabilities_are_named() {
+        let missing = |effective| missing(TO_ATTACH.iter().chain(&TO_BALANCE), effective);
         let root = effective("Name:\tx\nCapEff:\t000001ffffffffff\n");
         assert!(missing(root).is_empty());
         assert_eq!(missing(0).len(), 4);
         let some = 1 << 12 | 1 << 39;
-        let [raw, perfmon] = missing(some).try_into().unwrap();
+        let [perfmon, raw] = missing(some).try_into().unwrap();
         assert!(raw.starts_with("CAP_NET_RAW (sends"), "{raw}");
         assert!(perfmon.starts_with("CAP_PERFMON (lets"), "{perfmon}");
         let older = 1 << 12 | 1 << 13 | 1 << SYS_ADMIN;

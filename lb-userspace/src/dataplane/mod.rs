@@ -3,7 +3,9 @@
 //! It carries out what `plan` decided and decides nothing itself. [`Dataplane`] is owned by the
 //! controller; nobody else writes maps.
 
+mod attach;
 pub mod costs;
+mod decap;
 mod dry_run;
 mod error;
 mod flows;
@@ -37,16 +39,19 @@ use lb_common::abi::{
 use tokio::sync::mpsc;
 
 pub use self::{
+    decap::{
+        Decap, DecapCounts, DecapOptions, DecapProgram, decap_counts, decap_owner, remove_decap,
+    },
     dry_run::DryRun,
     error::Error,
     flows::{Batch, Cursor, IpVersion, Table, Walked},
-    host::check as check_host,
+    host::{check as check_host, check_for_decap as check_host_for_decap},
     ports::Device,
 };
 use self::{
     flows::Flows,
     maps::Maps,
-    pins::Pins,
+    pins::{Kind, Pins},
     ports::Ports,
     program::{Found, ORDINARY, Programs, TRACED},
 };
@@ -102,7 +107,7 @@ impl Dataplane {
             limits,
             mut settings,
         } = options;
-        let pins = Pins::lock(bpffs, instance)?;
+        let pins = Pins::lock(Kind::Balancer, bpffs, instance)?;
         let adopted = match program::inspect(&pins, limits)? {
             Found::Adoptable => true,
             Found::Nothing => {
@@ -414,7 +419,7 @@ impl Dataplane {
 /// # Errors
 /// [`Error::InstanceBusy`] while its daemon runs, or the file system's.
 pub fn remove(bpffs: &Path, instance: &str) -> Result<Vec<String>, Error> {
-    let pins = Pins::lock(bpffs, instance)?;
+    let pins = Pins::lock(Kind::Balancer, bpffs, instance)?;
     let linked = pins.linked();
     let mut removed: Vec<_> = linked
         .iter()

@@ -1,4 +1,5 @@
-//! The pins of an instance: `<bpffs>/sluice/<instance>/{abi,maps,progs,links}`.
+//! The pins of an instance: `<bpffs>/sluice/<instance>/{abi,maps,progs,links}`, and the same below
+//! `<bpffs>/sluice-decap` for the backends' side of tunnels.
 
 use std::{
     fs::{self, DirBuilder, File},
@@ -11,6 +12,21 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::{Error, error::Doing as _, host, sys};
 
+/// The folder of an instance's maps.
+const MAPS: &str = "maps";
+
+/// The folder of its links.
+const LINKS: &str = "links";
+
+/// Whose instances there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The load balancer's.
+    Balancer,
+    /// Those of the backends' side of tunnels.
+    Decap,
+}
+
 /// The folder of one instance, locked by this process.
 ///
 /// The lock is on the folder itself: what it guards is what it stands on.
@@ -21,14 +37,24 @@ pub(super) struct Pins {
     _lock: Flock<File>,
 }
 
+impl Kind {
+    /// The folder with a folder for each instance.
+    pub(super) fn folder(self, bpffs: &Path) -> PathBuf {
+        bpffs.join(match self {
+            Self::Balancer => "sluice",
+            Self::Decap => "sluice-decap",
+        })
+    }
+}
+
 impl Pins {
     /// Makes the folders where they are missing, and locks the instance.
     ///
     /// # Errors
     /// [`Error::NoBpffs`], [`Error::InstanceBusy`], or the file system's.
-    pub(super) fn lock(bpffs: &Path, instance: &str) -> Result<Self, Error> {
+    pub(super) fn lock(kind: Kind, bpffs: &Path, instance: &str) -> Result<Self, Error> {
         host::check_bpffs(bpffs)?;
-        let root = bpffs.join("sluice").join(instance);
+        let root = kind.folder(bpffs).join(instance);
         loop {
             create(&root)?;
             let folder = File::open(&root).doing(|| format!("opening {}", root.display()))?;
@@ -45,7 +71,7 @@ impl Pins {
             };
             // A daemon that was just leaving may have removed the folder between the two steps.
             if same_file(&lock, &root) {
-                for folder in ["maps", "progs", "links"] {
+                for folder in [MAPS, "progs", LINKS] {
                     create(&root.join(folder))?;
                 }
                 return Ok(Self {
@@ -69,7 +95,7 @@ impl Pins {
 
     /// The pin of a map.
     pub(super) fn map(&self, name: &str) -> PathBuf {
-        self.root.join("maps").join(name)
+        self.root.join(MAPS).join(name)
     }
 
     /// The pin of the program.
@@ -79,12 +105,12 @@ impl Pins {
 
     /// The pin of an interface's link.
     pub(super) fn link(&self, interface: &str) -> PathBuf {
-        self.root.join("links").join(encode(interface))
+        self.root.join(LINKS).join(encode(interface))
     }
 
     /// The interfaces that have a link pinned.
     pub(super) fn linked(&self) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(self.root.join("links")) else {
+        let Ok(entries) = fs::read_dir(self.root.join(LINKS)) else {
             return Vec::new();
         };
         let mut names: Vec<_> = entries
@@ -104,7 +130,7 @@ impl Pins {
         for interface in self.linked() {
             sys::detach_link(&self.link(&interface));
         }
-        for folder in ["links", "progs", "maps"] {
+        for folder in [LINKS, "progs", MAPS] {
             remove_folder(&self.root.join(folder))?;
         }
         remove_file(&self.abi())?;
@@ -121,11 +147,27 @@ impl Pins {
     /// # Errors
     /// The file system's.
     pub(super) fn clear(&self) -> Result<(), Error> {
-        for folder in ["links", "progs", "maps"] {
+        for folder in [LINKS, "progs", MAPS] {
             empty_folder(&self.root.join(folder))?;
         }
         remove_file(&self.abi())
     }
+}
+
+/// The pin of a map of an instance that is another process's.
+pub(super) fn map_of(kind: Kind, bpffs: &Path, instance: &str, name: &str) -> PathBuf {
+    kind.folder(bpffs).join(instance).join(MAPS).join(name)
+}
+
+/// The instance that has a link pinned which holds the program with this id.
+pub(super) fn owner_of(kind: Kind, bpffs: &Path, program: u32) -> Option<String> {
+    let instances = fs::read_dir(kind.folder(bpffs)).ok()?.flatten();
+    let mut owners = instances.filter(|instance| {
+        let links = fs::read_dir(instance.path().join(LINKS));
+        let mut links = links.into_iter().flatten().flatten();
+        links.any(|link| sys::link_program(&link.path()) == Some(program))
+    });
+    owners.next()?.file_name().into_string().ok()
 }
 
 /// Replaces the pin at `path` by a new one, made by `pin`, so that there always is one.

@@ -9,11 +9,7 @@ use std::{
     mem::offset_of,
 };
 
-use aya::programs::{
-    ProgramError,
-    links::{FdLink, PinnedLink},
-    xdp::{XdpLink, XdpMode as AyaMode},
-};
+use aya::programs::xdp::XdpLink;
 use lb_common::abi::{
     backend::NextHop,
     port::{INGRESS_ROWS, Ingress, MAX_PORTS, Port, ingress_row},
@@ -23,15 +19,13 @@ use nix::net::if_::if_indextoname;
 
 use super::{
     Error,
+    attach::{self, Attached, errno},
     maps::Maps,
     pins::{self, Pins},
     program::Programs,
-    sys::{detach_link, link_ifindex, mtu},
+    sys::detach_link,
 };
 use crate::model::XdpMode;
-
-/// The largest MTU at which no driver needs more than one buffer for a frame.
-const ONE_BUFFER: u32 = 1500;
 
 /// An interface as the kernel has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,12 +52,6 @@ struct Held {
     /// `None` while the program is not attached.
     link: Option<XdpLink>,
     /// Which program it was attached with: the one for frames in several buffers.
-    frags: bool,
-}
-
-/// An interface and how it was attached to.
-struct Attached {
-    link: XdpLink,
     frags: bool,
 }
 
@@ -157,16 +145,8 @@ impl Ports {
         };
         // The pin holds the link; without a pin it must go before a new one can come.
         held.link = None;
-        let Attached { link, frags } = match adopt(pins, programs, device)? {
-            Some(attached) => attached,
-            None => fresh(pins, programs, device, mode)?,
-        };
-        if frags && !held.frags {
-            log::info!(
-                "interface {}: frames may lie in several buffers at its MTU, as the driver has it",
-                device.name
-            );
-        }
+        let Attached { link, frags } =
+            attach::attach(programs, device, mode, &pins.link(&device.name))?;
         (held.link, held.frags) = (Some(link), frags);
         Ok(())
     }
@@ -192,12 +172,12 @@ impl Ports {
                 continue;
             };
             let program = programs.get(held.frags)?;
-            match program.attach_to_link(link).map_err(Error::from) {
+            match program.attach_to_link(link) {
                 Ok(id) => held.link = Some(program.take_link(id)?),
                 Err(error) if errno(&error) == Some(libc::ENOLINK) => {
                     log::debug!("interface {name}: its link is detached");
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(())
@@ -314,119 +294,5 @@ fn clear_ingress(maps: &Maps, ifindex: u32) {
     let row = maps.ingress.read(number);
     if let Some(way) = row.0.iter().position(|way| way.ifindex() == ifindex) {
         maps.ingress.store_u64(number, way * size_of::<u64>(), 0);
-    }
-}
-
-/// Takes over a pinned link, if it still holds this very interface.
-fn adopt(
-    pins: &Pins,
-    programs: &mut Programs<'_>,
-    device: &Device,
-) -> Result<Option<Attached>, Error> {
-    let path = pins.link(&device.name);
-    for frags in [false, true] {
-        let Ok(pinned) = PinnedLink::from_pin(&path) else {
-            return Ok(None);
-        };
-        if link_ifindex(&path) != Some(device.ifindex) {
-            // The interface it held is gone, or lives in another namespace.
-            pins::remove_file(&path)?;
-            return Ok(None);
-        }
-        let program = programs.get(frags)?;
-        let link = XdpLink::try_from(FdLink::from(pinned))?;
-        match program.attach_to_link(link).map_err(Error::from) {
-            Ok(id) => {
-                let link = program.take_link(id)?;
-                return Ok(Some(Attached { link, frags }));
-            }
-            Err(error) if !frags && may_want_frags(&error, device) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(None)
-}
-
-/// Attaches anew and pins the link.
-fn fresh(
-    pins: &Pins,
-    programs: &mut Programs<'_>,
-    device: &Device,
-    mode: XdpMode,
-) -> Result<Attached, Error> {
-    let attached = match mode {
-        XdpMode::Generic => put_on(programs, device, AyaMode::Skb, false),
-        XdpMode::Native => native(programs, device),
-        XdpMode::Auto => native(programs, device).or_else(|error| {
-            let why = match errno(&error) {
-                Some(libc::EOPNOTSUPP) => "the driver has no native XDP".to_owned(),
-                _ if may_want_frags(&error, device) => {
-                    format!("the driver has no native XDP at its MTU ({error})")
-                }
-                _ => return Err(error),
-            };
-            log::warn!(
-                "interface {}: {why}; attached in generic mode, which is slower",
-                device.name
-            );
-            put_on(programs, device, AyaMode::Skb, false)
-        }),
-    };
-    let Attached { link, frags } = attached.map_err(|error| {
-        let name = device.name.clone();
-        match (errno(&error), error) {
-            (Some(libc::EBUSY | libc::EEXIST), _) => Error::InterfaceBusy { name },
-            (Some(libc::EOPNOTSUPP), _) if mode == XdpMode::Native => Error::NoNative { name },
-            (_, Error::Program(source)) => Error::Attach {
-                name,
-                source: Box::new(source),
-            },
-            (_, other) => other,
-        }
-    })?;
-    let pinned = FdLink::try_from(link)?.pin(pins.link(&device.name))?;
-    let link = XdpLink::try_from(FdLink::from(pinned))?;
-    Ok(Attached { link, frags })
-}
-
-/// Attaches to the driver: with the program for frames in one buffer, or where the driver refuses that at
-/// the interface's MTU, with the other.
-fn native(programs: &mut Programs<'_>, device: &Device) -> Result<Attached, Error> {
-    match put_on(programs, device, AyaMode::Driver, false) {
-        Err(error) if may_want_frags(&error, device) => {
-            put_on(programs, device, AyaMode::Driver, true)
-        }
-        result => result,
-    }
-}
-
-fn put_on(
-    programs: &mut Programs<'_>,
-    device: &Device,
-    mode: AyaMode,
-    frags: bool,
-) -> Result<Attached, Error> {
-    let program = programs.get(frags)?;
-    let id = program.attach_to_if_index(device.ifindex, mode)?;
-    let link = program.take_link(id)?;
-    Ok(Attached { link, frags })
-}
-
-/// Whether a driver may have refused because frames of the interface's MTU need several buffers. Drivers
-/// have no error of their own for that; a veth looks at its peer's MTU.
-fn may_want_frags(error: &Error, device: &Device) -> bool {
-    match errno(error) {
-        Some(libc::ERANGE | libc::E2BIG) => true,
-        Some(libc::EINVAL | libc::EOPNOTSUPP) => {
-            mtu(&device.name).is_some_and(|mtu| mtu > ONE_BUFFER)
-        }
-        _ => false,
-    }
-}
-
-fn errno(error: &Error) -> Option<i32> {
-    match error {
-        Error::Program(ProgramError::SyscallError(error)) => error.io_error.raw_os_error(),
-        _ => None,
     }
 }

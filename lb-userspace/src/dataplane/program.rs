@@ -93,8 +93,8 @@ pub(super) struct Programs<'a> {
 
 /// Their names.
 pub(super) struct Pair {
-    plain: &'static str,
-    frags: &'static str,
+    pub(super) plain: &'static str,
+    pub(super) frags: &'static str,
 }
 
 /// Those that carry traffic.

@@ -32,9 +32,19 @@ struct ObjGet {
 /// The index of the interface that a pinned XDP link holds; `None` when there is no such pin, and
 /// `Some(0)` when the interface is gone.
 pub(super) fn link_ifindex(pin: &Path) -> Option<u32> {
+    link_info(pin, "ifindex:")
+}
+
+/// The kernel's id of the program in a pinned link; `None` when there is no such pin. Unlike interfaces'
+/// indices, which each network namespace has of its own, no two programs have the same.
+pub(super) fn link_program(pin: &Path) -> Option<u32> {
+    link_info(pin, "prog_id:")
+}
+
+fn link_info(pin: &Path, field: &str) -> Option<u32> {
     let fd = obj_get(pin).ok()?;
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;
-    ifindex(&info)
+    number(&info, field)
 }
 
 /// Takes the program off the interface that a pinned link holds. Without this it goes some time
@@ -91,10 +101,10 @@ pub(super) fn mtu(name: &str) -> Option<u32> {
     u32::try_from(unsafe { request.ifr_ifru.ifru_mtu }).ok()
 }
 
-fn ifindex(fdinfo: &str) -> Option<u32> {
+fn number(fdinfo: &str, field: &str) -> Option<u32> {
     fdinfo
         .lines()
-        .find_map(|line| line.strip_prefix("ifindex:")?.trim().parse().ok())
+        .find_map(|line| line.strip_prefix(field)?.trim().parse().ok())
 }
 
 fn obj_get(pin: &Path) -> io::Result<OwnedFd> {
@@ -126,11 +136,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_interface_is_read_from_fdinfo() {
+    fn interface_and_program_are_read_from_fdinfo() {
         let info =
             "pos:\t0\nflags:\t02000002\nlink_type:\txdp\nlink_id:\t4\nprog_id:\t9\nifindex:\t17\n";
-        assert_eq!(ifindex(info), Some(17));
-        assert_eq!(ifindex("link_type:\ttracing\n"), None);
+        assert_eq!(number(info, "ifindex:"), Some(17));
+        assert_eq!(number(info, "prog_id:"), Some(9));
+        assert_eq!(number("link_type:\ttracing\n", "ifindex:"), None);
     }
 
     #[test]

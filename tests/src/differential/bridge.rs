@@ -22,7 +22,7 @@ use super::{
 };
 use crate::model::{
     World,
-    flows::{Entry, Flows, Half, Store},
+    flows::{Budget, Entry, Flows, Half, Store},
     transport::protocol,
     world::{
         Backend, Endpoint, Features, FlowTuple, Forward, HashOver, Hashed, Interface, NextHop,
@@ -30,11 +30,15 @@ use crate::model::{
     },
 };
 
+/// Packets that the ring buffer has room for, as ARCHITECTURE.md says.
+const PUNTS: usize = 31;
+
 /// Bytes before a frame in a test run: `XDP_PACKET_HEADROOM`.
 const HEADROOM: usize = 256;
 
-/// The world as a setup has it. `now`: the tick.
-pub(super) fn world(site: &Site, setup: &Setup, rig: &Rig<'_>, now: u64) -> Result<World> {
+/// The world as a setup has it.
+pub(super) fn world(site: &Site, setup: &Setup, rig: &Rig<'_>) -> Result<World> {
+    let now = rig.filled_in();
     let seats = rig.seats();
     let mut listeners = BTreeMap::new();
     let mut replies = BTreeMap::new();
@@ -81,6 +85,11 @@ pub(super) fn world(site: &Site, setup: &Setup, rig: &Rig<'_>, now: u64) -> Resu
         tick: now,
         headroom: HEADROOM,
         punt_max: PUNT_MAX,
+        punt_room: if setup.punts_are_read {
+            usize::MAX
+        } else {
+            PUNTS
+        },
     })
 }
 
@@ -258,10 +267,13 @@ fn nobody() -> Backend {
 }
 
 fn flows(setup: &Setup, seats: &Seats, now: u64) -> Flows {
-    let [syn_budget, other_budget] = setup.inserts;
+    let [syn, other] = setup.inserts;
     let mut flows = Flows {
-        syn_budget,
-        other_budget,
+        budget: Budget {
+            syn,
+            other,
+            ..Budget::default()
+        },
         ..Flows::default()
     };
     let room = Some(setup.room as usize);

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use lb_common::abi::punt::PUNT_MAX;
+
 use super::setup::{ForwardSetup, Setup};
 use crate::model::{
     FlowCount, Outcome, Verdict, World,
@@ -14,8 +16,10 @@ use crate::model::{
 pub struct Coverage(pub BTreeMap<String, u64>);
 
 /// What every long run meets.
-const ALL: [&str; 40] = [
+const ALL: [&str; 42] = [
     "pass",
+    "rewritten, large",
+    "rewritten, no room",
     "transmit",
     "redirect",
     "punt",
@@ -72,6 +76,15 @@ impl Coverage {
             Verdict::Transmit | Verdict::Redirect { .. }
         );
         self.count(verdict);
+        if outcome.verdict == Verdict::Pass && outcome.frame != frame {
+            // What the daemon could not take.
+            let is_large = frame.len() > PUNT_MAX;
+            self.count(if is_large {
+                "rewritten, large"
+            } else {
+                "rewritten, no room"
+            });
+        }
         if let Some(FlowCount {
             missed,
             inserted,

@@ -23,6 +23,9 @@ use crate::model::{
     world::{FlowTuple, Hashed, cut},
 };
 
+/// Every configuration's seed.
+pub(super) const SEED: &str = "differential";
+
 /// The key of a flow that a setup remembers.
 pub(super) fn flow_key(flow: &FlowSetup) -> Option<FlowKey> {
     let number = if flow.udp {
@@ -74,6 +77,11 @@ pub(super) fn hash(key: HashKey, hashed: &Hashed) -> u64 {
         mask_ipv6: Ipv6Addr::from(u128::MAX).into(),
     });
     u64::from(hash.primary()) << 32 | u64::from(hash.secondary())
+}
+
+/// What a configuration's flow hash is keyed by.
+pub(super) fn key_in_force() -> HashKey {
+    Seed::derive(Some(SEED)).flow
 }
 
 /// What the hash of a table that is being left is keyed by.

@@ -7,6 +7,7 @@
 //! smaller, and it becomes a [`fixture`].
 
 mod bridge;
+mod clock;
 mod counters;
 pub mod coverage;
 pub mod draw;
@@ -29,6 +30,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use fastrand::Rng;
+use nix::{
+    sched::{CpuSet, sched_getcpu, sched_setaffinity},
+    unistd::Pid,
+};
 
 use self::{
     coverage::Coverage,
@@ -75,6 +80,8 @@ pub struct Tally {
     pub setups: u64,
     /// Setups whose configuration was not valid.
     pub refused: u64,
+    /// Setups that were left early: a packet fell between two ticks of the program's clock.
+    pub unclear: u64,
     /// Packets.
     pub packets: u64,
     /// What they met.
@@ -98,7 +105,7 @@ pub struct Failure {
 
 /// Compares program and model on random packets, setup by setup, until they differ.
 pub fn compare(site: &Site, amount: Amount, tally: &mut Tally) -> Result<Option<Failure>> {
-    let inside = || -> Result<Option<Failure>> {
+    let mut inside = || -> Result<Option<Failure>> {
         let mut number = 0;
         while tally.packets < amount.packets {
             if let Some(failure) = setup_of(site, amount, number, tally)? {
@@ -108,7 +115,17 @@ pub fn compare(site: &Site, amount: Amount, tally: &mut Tally) -> Result<Option<
         }
         Ok(None)
     };
-    site.host().run(inside)
+    site.host().run(|| {
+        stay()?;
+        inside()
+    })
+}
+
+/// Stays on this processor: budgets of flow entries are each processor's own.
+fn stay() -> Result<()> {
+    let mut here = CpuSet::new();
+    here.set(sched_getcpu()?)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &here)?)
 }
 
 /// Compares program and model on one setup of a run, and its packets.
@@ -137,10 +154,11 @@ fn setup_of(
         different = session.check(side, &recipe.frame(), &mut tally.coverage)?;
         tally.packets += 1;
         steps.push(Step { side, recipe });
-        if different.is_some() {
+        if different.is_some() || session.is_unclear() {
             break;
         }
     }
+    tally.unclear += u64::from(session.is_unclear());
     if different.is_none() {
         different = session.check_tables()?;
     }
@@ -162,6 +180,7 @@ fn setup_of(
 pub fn replay(site: &Site) -> Result<Vec<(String, Difference)>> {
     let fixtures = fixture::all()?;
     let inside = || -> Result<_> {
+        stay()?;
         let mut different = Vec::new();
         for (name, fixture) in &fixtures {
             let found = replay_one(site, fixture).with_context(|| format!("fixture {name}"))?;

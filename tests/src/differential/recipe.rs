@@ -58,8 +58,8 @@ pub struct Ip {
     pub extensions: Vec<(u8, Vec<u8>)>,
     /// What it carries.
     pub transport: Transport,
-    /// What follows the transport header.
-    pub payload: Vec<u8>,
+    /// Bytes that follow the transport header.
+    pub payload: usize,
 }
 
 /// What an IP packet carries.
@@ -78,11 +78,20 @@ pub enum Transport {
     Udp {
         /// Source and destination.
         ports: [u16; 2],
-        /// Whether it has a checksum.
-        checksum: bool,
+        /// Its checksum.
+        sum: Sum,
     },
     /// Something else: a protocol number, and the payload at once.
     Other(u8),
+}
+
+/// A UDP checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sum {
+    /// As the bytes have it.
+    Right,
+    /// Whatever they are; 0 is none.
+    Is(u16),
 }
 
 /// The next header of a fragment header.
@@ -191,15 +200,19 @@ impl Ip {
                 bytes.extend(options);
                 (bytes, Some(16))
             }
-            Transport::Udp { ports, checksum } => {
+            Transport::Udp { ports, sum } => {
                 let mut bytes: Vec<u8> = ports.iter().flat_map(|p| p.to_be_bytes()).collect();
-                bytes.extend(((8 + self.payload.len()) as u16).to_be_bytes());
-                bytes.extend([0, 0]);
-                (bytes, checksum.then_some(6))
+                bytes.extend(((8 + self.payload) as u16).to_be_bytes());
+                let (sum, field) = match sum {
+                    Sum::Right => (0, Some(6)),
+                    Sum::Is(sum) => (*sum, None),
+                };
+                bytes.extend(sum.to_be_bytes());
+                (bytes, field)
             }
             Transport::Other(_) => (Vec::new(), None),
         };
-        bytes.extend(&self.payload);
+        bytes.extend((0..self.payload).map(|n| n as u8));
         if let Some(field) = field {
             let mut summed = [octets(self.source), octets(self.destination)].concat();
             summed.extend((bytes.len() as u32).to_be_bytes());
@@ -253,7 +266,7 @@ mod tests {
                 options: vec![1, 1, 1, 0],
                 extensions: vec![(0, vec![1; 6]), (60, vec![1; 14])],
                 transport,
-                payload: b"payload".to_vec(),
+                payload: 7,
             }),
             padding: 5,
             mutations: Vec::new(),
@@ -269,7 +282,7 @@ mod tests {
         };
         let udp = Transport::Udp {
             ports: [40_000, 53],
-            checksum: true,
+            sum: Sum::Right,
         };
         for transport in [tcp, udp] {
             for (source, destination) in [("10.0.0.1", "10.0.0.2"), ("fd77::1", "fd77::2")] {
@@ -297,11 +310,14 @@ mod tests {
                             NetSlice::Arp(_) => panic!("an IP packet"),
                         };
                         assert_eq!(sum.unwrap(), tcp.checksum());
-                        assert_eq!(tcp.payload(), b"payload");
+                        assert_eq!(tcp.payload(), [0, 1, 2, 3, 4, 5, 6]);
                     }
                     TransportSlice::Udp(udp) => {
                         assert_eq!((udp.source_port(), udp.destination_port()), (40_000, 53));
-                        assert_eq!((udp.length(), udp.payload()), (15, &b"payload"[..]));
+                        assert_eq!(
+                            (udp.length(), udp.payload()),
+                            (15, &[0, 1, 2, 3, 4, 5, 6][..])
+                        );
                     }
                     other => panic!("{other:?}"),
                 }

@@ -22,14 +22,15 @@ use lb_common::abi::{
 };
 use lb_userspace::{
     config,
-    dataplane::{Dataplane, Options, Table},
+    dataplane::{Dataplane, DryRun, Options, Table},
     model::{Health, Limits, Model},
     plan::{self, BackendIndex, Desired, Image, Phase, Plan, Range, Seed, SlotIndex, View, Write},
 };
 
 use super::{
+    clock,
     counters::{Changes, Counters},
-    keys,
+    keys::{self, SEED},
     seats::Seats,
     setup::{BackendSetup, FlowSetup, HashSetup, ServiceSetup, Setup, WaySetup},
     site::{Side, Site},
@@ -52,7 +53,9 @@ pub(super) struct Rig<'a> {
     dataplane: Option<Dataplane>,
     image: Image,
     seats: Seats,
+    filled_in: u64,
     punts: RingBuf<MapData>,
+    punts_are_read: bool,
     verdicts: Counters<1>,
     backends: Counters<3>,
     flows: Counters<5>,
@@ -101,8 +104,8 @@ impl<'a> Rig<'a> {
         };
         let (mut dataplane, mut image) = Dataplane::open(options)?;
         let result = Self::fill(site, setup, &model, &mut dataplane, &mut image);
-        let seats = match result {
-            Ok(seats) => seats,
+        let (seats, filled_in) = match result {
+            Ok(filled) => filled,
             Err(error) => {
                 dataplane.remove()?;
                 return Err(error);
@@ -118,7 +121,9 @@ impl<'a> Rig<'a> {
             dataplane: Some(dataplane),
             image,
             seats,
+            filled_in,
             punts,
+            punts_are_read: setup.punts_are_read,
             verdicts: Counters::open::<u64>(&maps.join(names::COUNTERS), counters)?,
             backends: Counters::open::<BackendCounters>(
                 &maps.join(names::BACKEND_COUNTERS),
@@ -139,7 +144,7 @@ impl<'a> Rig<'a> {
         model: &Model,
         dataplane: &mut Dataplane,
         image: &mut Image,
-    ) -> Result<Seats> {
+    ) -> Result<(Seats, u64)> {
         let mut ports = BTreeMap::new();
         for side in Side::ATTACHED {
             ports.insert(side, dataplane.assign_port(site.device(side))?);
@@ -175,7 +180,7 @@ impl<'a> Rig<'a> {
             facing.insert(ports[&Side::Front]);
         }
         dataplane.face_backends(&facing);
-        let now = Dataplane::now_ticks();
+        let now = clock::tick();
         for flow in setup.remembered() {
             let entry = entry(setup, &seats, flow, now);
             let key = keys::flow_key(flow);
@@ -183,12 +188,17 @@ impl<'a> Rig<'a> {
                 dataplane.put_flow_back(table(flow.always), &key, entry)?;
             }
         }
-        Ok(seats)
+        Ok((seats, now))
     }
 
     /// Where the plan put backends.
     pub(super) const fn seats(&self) -> &Seats {
         &self.seats
+    }
+
+    /// The tick that the setup's flows are counted back from.
+    pub(super) const fn filled_in(&self) -> u64 {
+        self.filled_in
     }
 
     /// What the maps hold.
@@ -202,6 +212,13 @@ impl<'a> Rig<'a> {
     /// Never: it is only taken when the rig goes.
     pub(super) fn dataplane(&self) -> &Dataplane {
         self.dataplane.as_ref().expect("taken only in drop")
+    }
+
+    /// What would become of a packet. To be called inside the site's host.
+    pub(super) fn ask(&mut self, side: Side, frame: &[u8]) -> Result<DryRun> {
+        let ifindex = self.site.device(side).ifindex;
+        let dataplane = self.dataplane.as_mut().context("taken only in drop")?;
+        Ok(dataplane.dry_run(frame, ifindex)?)
     }
 
     /// Runs one packet. To be called inside the site's host.
@@ -220,8 +237,10 @@ impl<'a> Rig<'a> {
             .with_context(|| format!("BPF_PROG_TEST_RUN of {} bytes", frame.len()))?;
         let length = result.data_size_out as usize;
         let mut punts = Vec::new();
-        while let Some(punt) = self.punts.next() {
-            punts.push(punt.to_vec());
+        if self.punts_are_read {
+            while let Some(punt) = self.punts.next() {
+                punts.push(punt.to_vec());
+            }
         }
         Ok(Ran {
             action: result.return_value,
@@ -260,7 +279,7 @@ fn model(setup: &Setup, instance: &str) -> Option<Model> {
         .map(|side| format!("[[interface]]\nname = \"{}\"\n{vlan}", side.name()))
         .collect();
     let text = format!(
-        "[daemon]\ninstance = \"{instance}\"\nseed = \"differential\"\n{daemon}{interfaces}{services}"
+        "[daemon]\ninstance = \"{instance}\"\nseed = \"{SEED}\"\n{daemon}{interfaces}{services}"
     );
     let mut model = match config::parse("setup", &text) {
         Ok(parsed) => parsed.model,

@@ -1,16 +1,16 @@
 //! Program and model side by side, packet by packet.
 
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use lb_common::abi::{
     counters::{Counter, DropReason},
     flow::TICKS,
 };
-use lb_userspace::dataplane::{Dataplane, IpVersion, Table, Walked};
+use lb_userspace::dataplane::{IpVersion, Table, Walked};
 
 use super::{
-    bridge,
+    bridge, clock,
     coverage::Coverage,
     keys,
     rig::{Ran, Rig, counter_of, table},
@@ -38,6 +38,7 @@ pub struct Session<'a> {
     setup: Setup,
     rig: Rig<'a>,
     world: World,
+    unclear: bool,
 }
 
 /// Program and model do not agree.
@@ -56,15 +57,14 @@ impl<'a> Session<'a> {
         let Some(rig) = Rig::new(site, setup)? else {
             return Ok(None);
         };
-        let world = bridge::world(site, setup, &rig, 0)?;
-        let mut session = Self {
+        let world = bridge::world(site, setup, &rig)?;
+        Ok(Some(Self {
             site,
             setup: setup.clone(),
             rig,
             world,
-        };
-        session.adopt_stamps()?;
-        Ok(Some(session))
+            unclear: false,
+        }))
     }
 
     /// Judges one packet twice, and notes what it met.
@@ -74,11 +74,19 @@ impl<'a> Session<'a> {
         frame: &[u8],
         coverage: &mut Coverage,
     ) -> Result<Option<Difference>> {
-        // The program's clock may be some milliseconds behind.
-        let first = Dataplane::now_ticks() - 1;
+        let tick = clock::settled();
+        let asked = if self.setup.asks_first {
+            Some(self.rig.ask(side, frame)?)
+        } else {
+            None
+        };
         let ran = self.rig.run(side, frame)?;
-        let ticks = first..=Dataplane::now_ticks();
-        self.world.tick = ticks.end() % u64::from(TICKS);
+        if clock::tick() != tick {
+            // Which tick did the program see?
+            self.unclear = true;
+            return Ok(None);
+        }
+        self.world.tick = tick % u64::from(TICKS);
         let arrival = Arrival {
             interface: self.site.device(side).ifindex,
             frame: frame.to_vec(),
@@ -88,19 +96,30 @@ impl<'a> Session<'a> {
 
         let mut found = Found::default();
         self.compare(&outcome, &ran, &mut found);
+        // A copy that writes nothing takes as remembered what it could not remember.
+        let refused = outcome.flow.is_some_and(|count| count.refused);
+        if let Some(asked) = asked.filter(|_| !refused) {
+            let (action, counter) = expected(&outcome.verdict);
+            let answer = (asked.action, asked.counter);
+            found.equal("answer", &(action, counter), &answer);
+            found.equal("frame of the answer", &outcome.frame, &asked.frame);
+        }
         if let Some(count) = outcome.flow {
             let packet = Packet::parse(frame, &self.world.features);
             let tuple = packet.expect("it was steered").tuple();
             for which in [Which::Transition, Which::Always] {
-                self.compare_entry(which, &tuple, &ticks, &mut found)?;
+                self.compare_entry(which, &tuple, &mut found)?;
             }
-            self.compare_refusal(count, &ticks, &mut found)?;
+            self.compare_refusal(count, tick, &mut found)?;
         }
         Ok(found.difference(side, frame, &outcome, &ran))
     }
 
     /// Compares the flow tables as they are.
     pub fn check_tables(&self) -> Result<Option<Difference>> {
+        if self.unclear {
+            return Ok(None);
+        }
         let mut lines = Vec::new();
         for which in [Which::Transition, Which::Always] {
             let actual = self.entries(which)?;
@@ -177,6 +196,9 @@ impl<'a> Session<'a> {
         });
         found.equal("flow counters", &flows, &actual.collect());
 
+        if !self.setup.punts_are_read {
+            return;
+        }
         match (&outcome.verdict, &ran.punts[..]) {
             (Verdict::Punt { packet }, [punt]) => {
                 let punt = punt.get(..packet.len()).unwrap_or(punt);
@@ -187,62 +209,33 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// A stamp of now may be one of two ticks; the model takes what the program has.
-    fn compare_entry(
-        &mut self,
-        which: Which,
-        tuple: &FlowTuple,
-        ticks: &RangeInclusive<u64>,
-        found: &mut Found,
-    ) -> Result<()> {
+    fn compare_entry(&self, which: Which, tuple: &FlowTuple, found: &mut Found) -> Result<()> {
         let Some(key) = keys::key_of(tuple) else {
             return Ok(());
         };
         let entry = self.rig.dataplane().flow(self::which(which), &key)?;
         let actual = entry.map(keys::entry_of);
-        let now = self.world.tick;
-        let half = self.world.flows.store(which).half(tuple);
-        if let (Some(expected), Some(actual)) = (half.entries.get_mut(tuple), actual)
-            && expected.last_seen == now
-            && is_in(ticks, actual.last_seen)
-        {
-            expected.last_seen = actual.last_seen;
-        }
-        found.equal("entry", &half.entries.get(tuple), &actual.as_ref());
+        let flows = &self.world.flows;
+        let store = match which {
+            Which::Transition => &flows.transition,
+            Which::Always => &flows.always,
+        };
+        found.equal("entry", &store.get(tuple), &actual.as_ref());
         Ok(())
     }
 
-    fn compare_refusal(
-        &self,
-        count: FlowCount,
-        ticks: &RangeInclusive<u64>,
-        found: &mut Found,
-    ) -> Result<()> {
+    fn compare_refusal(&self, count: FlowCount, tick: u64, found: &mut Found) -> Result<()> {
         if count.refused {
             let service = self.rig.seats().service(count.service);
             let stamp = self.rig.dataplane().flow_counters(service)?.last_refused;
-            found.equal("last refusal", &true, &ticks.contains(&stamp));
+            found.equal("last refusal", &tick, &stamp);
         }
         Ok(())
     }
 
-    /// What the setup remembers was stamped a moment before the model was made.
-    fn adopt_stamps(&mut self) -> Result<()> {
-        if self.setup.flows.is_empty() {
-            return Ok(());
-        }
-        for which in [Which::Transition, Which::Always] {
-            let actual = self.entries(which)?;
-            let store = self.world.flows.store(which);
-            for half in [&mut store.ipv4, &mut store.ipv6] {
-                for (flow, entry) in &mut half.entries {
-                    if let Some(actual) = actual.get(flow) {
-                        entry.last_seen = actual.last_seen;
-                    }
-                }
-            }
-        }
-        Ok(())
+    /// Whether a packet fell between two ticks, so that nothing can be said any more.
+    pub const fn is_unclear(&self) -> bool {
+        self.unclear
     }
 
     fn entries(&self, which: Which) -> Result<BTreeMap<FlowTuple, Entry>> {
@@ -349,8 +342,4 @@ const fn which(which: Which) -> Table {
         Which::Transition => table(false),
         Which::Always => table(true),
     }
-}
-
-fn is_in(ticks: &RangeInclusive<u64>, stamp: u64) -> bool {
-    ticks.clone().any(|tick| tick % u64::from(TICKS) == stamp)
 }

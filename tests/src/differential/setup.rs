@@ -18,7 +18,11 @@ pub struct Setup {
     pub front_faces_backends: bool,
     /// `tunnel_source_ipv4` and `tunnel_source_ipv6`, with a prefix length.
     pub tunnel_sources: Vec<String>,
-    /// Entries that may be made for SYNs and for other packets in a tick: none, or more than are needed.
+    /// Whether the daemon takes what it is given.
+    pub punts_are_read: bool,
+    /// Whether a copy of the program that writes no map is asked, too.
+    pub asks_first: bool,
+    /// Entries that may be made for SYNs and for other packets in a tick.
     pub inserts: [u32; 2],
     /// Flow entries that there is room for, of each IP version.
     pub room: u32,

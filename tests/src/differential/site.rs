@@ -36,6 +36,9 @@ pub struct Site {
 /// The MTU of [`Side::Narrow`], the least that IPv6 has.
 const NARROW: u32 = 1280;
 
+/// The MTU of [`Side::Front`]: more than can be given to the daemon at once.
+const FRONT: u32 = 2600;
+
 /// Neighbours that are known: side, and last number of the address.
 const NEIGHBOURS: [(Side, u8); 6] = [
     (Side::Front, 10),
@@ -67,8 +70,10 @@ impl Site {
         for side in Side::ALL {
             let link = side.name();
             host.join(link, &peer, link)?;
-            if side == Side::Narrow {
-                host.set_mtu(link, NARROW)?;
+            match side {
+                Side::Front => host.set_mtu(link, FRONT)?,
+                Side::Narrow => host.set_mtu(link, NARROW)?,
+                Side::Back | Side::Beside => {}
             }
             host.address(link, side.address(1, true), 24)?;
             host.address(link, side.address(1, false), 64)?;
@@ -160,10 +165,10 @@ impl Site {
             interface: device.ifindex,
             from: device.mac,
             to,
-            mtu: if side == Side::Narrow {
-                NARROW as usize
-            } else {
-                1500
+            mtu: match side {
+                Side::Front => FRONT as usize,
+                Side::Narrow => NARROW as usize,
+                Side::Back | Side::Beside => 1500,
             },
         }
     }

@@ -12,10 +12,23 @@ pub struct Flows {
     /// Flows of services that are always tracked. The least recently used entry gives way, so nothing
     /// is ever refused for want of room; what gives way is not part of the model.
     pub always: Store,
-    /// Entries for SYNs that may yet be made in this tick.
-    pub syn_budget: u32,
-    /// Entries for other packets that may yet be made in this tick.
-    pub other_budget: u32,
+    /// How many entries are made in a tick.
+    pub budget: Budget,
+}
+
+/// How many entries are made in a tick: for SYNs, and for other packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// At most so many for SYNs.
+    pub syn: u32,
+    /// At most so many for others.
+    pub other: u32,
+    /// The tick that the two below are of.
+    pub tick: u64,
+    /// Spent on SYNs.
+    pub syn_spent: u32,
+    /// Spent on others.
+    pub other_spent: u32,
 }
 
 /// A flow table: a map for each IP version.
@@ -69,24 +82,17 @@ impl Flows {
         }
     }
 
-    /// Makes an entry where none is, at the cost of a budget. False: it could not be made.
+    /// Makes an entry where none is, at the cost of a budget, which is spent also where the table has no
+    /// room. False: it could not be made.
     pub fn insert(&mut self, which: Which, flow: FlowTuple, entry: Entry, syn: bool) -> bool {
-        let budget = if syn {
-            self.syn_budget
-        } else {
-            self.other_budget
-        };
+        if !self.budget.spend(entry.last_seen, syn) {
+            return false;
+        }
         let half = self.store(which).half(&flow);
-        let is_full = half.room.is_some_and(|room| half.entries.len() >= room);
-        if budget == 0 || is_full {
+        if half.room.is_some_and(|room| half.entries.len() >= room) {
             return false;
         }
         half.entries.insert(flow, entry);
-        if syn {
-            self.syn_budget -= 1;
-        } else {
-            self.other_budget -= 1;
-        }
         true
     }
 
@@ -94,6 +100,27 @@ impl Flows {
     pub fn replace(&mut self, which: Which, flow: FlowTuple, entry: Entry) {
         let before = self.store(which).half(&flow).entries.insert(flow, entry);
         assert!(before.is_some(), "only what is there is replaced");
+    }
+}
+
+impl Budget {
+    /// Takes one from a tick's budget. False: there is none left.
+    const fn spend(&mut self, tick: u64, syn: bool) -> bool {
+        if self.tick != tick {
+            self.tick = tick;
+            self.syn_spent = 0;
+            self.other_spent = 0;
+        }
+        let (spent, most) = if syn {
+            (&mut self.syn_spent, self.syn)
+        } else {
+            (&mut self.other_spent, self.other)
+        };
+        let is_left = *spent < most;
+        if is_left {
+            *spent += 1;
+        }
+        is_left
     }
 }
 

@@ -1,11 +1,8 @@
 //! From the chosen backend to a frame on its way (rules 11, 12, 14 and 19).
 
-use std::net::IpAddr;
-
 use super::{
-    ipv6::Ipv6,
     link::Link,
-    parse::{Ip, Packet},
+    parse::{End, Ip, Packet},
     steer::Choice,
     transport::protocol,
     tunnel,
@@ -55,7 +52,7 @@ pub fn forward(
             let port = backend
                 .port
                 .unwrap_or_else(|| packet.transport.destination_port());
-            as_it_is(rewritten(hop(packet), backend.address, port))
+            as_it_is(hop(packet).readdressed(End::Destination, backend.address, port))
         }
         Forward::Ipip | Forward::Gue { .. } => {
             tunnel::check(world, of.forward, backend, bytes)?;
@@ -109,33 +106,4 @@ pub(super) fn hop(packet: Packet) -> Packet {
 /// EtherType and bytes of an IP packet.
 fn as_it_is(packet: Packet) -> (u16, Vec<u8>) {
     (packet.link.ether_type, packet.ip_bytes())
-}
-
-/// The packet to another destination. A backend of the other family than the packet cannot be: the
-/// configuration has none.
-fn rewritten(packet: Packet, address: IpAddr, port: u16) -> Packet {
-    let Packet { ip, transport, .. } = packet;
-    let (ip, transport) = match (ip, address) {
-        (Ip::V4(header), IpAddr::V4(address)) => {
-            let ends = (header.destination.octets(), address.octets());
-            let transport = transport.to(port, &ends.0, &ends.1);
-            (Ip::V4(header.to(address)), transport)
-        }
-        (Ip::V6(header), IpAddr::V6(address)) => {
-            let ends = (header.destination.octets(), address.octets());
-            let transport = transport.to(port, &ends.0, &ends.1);
-            let destination = address;
-            let header = Ipv6 {
-                destination,
-                ..header
-            };
-            (Ip::V6(header), transport)
-        }
-        (ip, _) => (ip, transport),
-    };
-    Packet {
-        ip,
-        transport,
-        ..packet
-    }
 }

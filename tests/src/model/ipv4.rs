@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use super::{
     checksum,
     link::word,
+    parse::End,
     verdict::{Reason, Verdict, drop},
 };
 
@@ -144,24 +145,16 @@ impl Ipv4 {
         }
     }
 
-    /// The same to another destination, its checksum by difference.
-    pub fn to(self, destination: Ipv4Addr) -> Self {
-        let (before, after) = (self.destination.octets(), destination.octets());
-        Self {
-            destination,
-            checksum: checksum::changed(self.checksum, &before, &after),
-            ..self
-        }
-    }
-
-    /// The same from another source, its checksum by difference.
-    pub fn from(self, source: Ipv4Addr) -> Self {
-        let (before, after) = (self.source.octets(), source.octets());
-        Self {
-            source,
-            checksum: checksum::changed(self.checksum, &before, &after),
-            ..self
-        }
+    /// The same with another address at one end, its checksum by difference.
+    pub fn readdressed(mut self, end: End, address: Ipv4Addr) -> Self {
+        let place = match end {
+            End::Source => &mut self.source,
+            End::Destination => &mut self.destination,
+        };
+        let before = place.octets();
+        *place = address;
+        self.checksum = checksum::changed(self.checksum, &before, &address.octets());
+        self
     }
 }
 
@@ -193,8 +186,10 @@ mod tests {
         let (header, _) = Ipv4::parse(&BYTES).unwrap();
         let changed = header
             .after_a_hop()
-            .to(Ipv4Addr::new(10, 0, 0, 1))
-            .from(Ipv4Addr::new(192, 0, 2, 7));
+            .readdressed(End::Destination, Ipv4Addr::new(10, 0, 0, 1))
+            .readdressed(End::Source, Ipv4Addr::new(192, 0, 2, 7));
+        assert_eq!(changed.source, Ipv4Addr::new(192, 0, 2, 7));
+        assert_eq!(changed.destination, Ipv4Addr::new(10, 0, 0, 1));
         assert_eq!(changed.ttl, 63);
         assert_eq!(changed.clone().summed(), changed);
     }

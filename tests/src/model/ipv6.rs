@@ -4,6 +4,7 @@ use std::net::Ipv6Addr;
 
 use super::{
     link::word,
+    parse::End,
     transport,
     verdict::{Reason, Verdict, drop},
 };
@@ -135,6 +136,15 @@ impl Ipv6 {
     /// Bytes behind the extension headers, as the header says.
     pub fn rest_length(&self) -> usize {
         usize::from(self.payload_length) - self.extensions.len()
+    }
+
+    /// The same with another address at one end.
+    pub const fn readdressed(mut self, end: End, address: Ipv6Addr) -> Self {
+        match end {
+            End::Source => self.source = address,
+            End::Destination => self.destination = address,
+        }
+        self
     }
 
     /// The header and its extension headers as they stand in a packet.

@@ -35,6 +35,15 @@ pub enum Ip {
     V6(Ipv6),
 }
 
+/// An end of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Where a packet comes from.
+    Source,
+    /// Where it goes.
+    Destination,
+}
+
 impl Packet {
     /// Takes a frame apart.
     ///
@@ -89,6 +98,23 @@ impl Packet {
             source_port: self.transport.source_port(),
             destination_port: self.transport.destination_port(),
             protocol: self.transport.protocol,
+        }
+    }
+
+    /// The same with another address and port at one end; checksums change by their difference.
+    ///
+    /// # Panics
+    /// Where the address is of the other IP version: no configuration translates.
+    pub fn readdressed(self, end: End, address: IpAddr, port: u16) -> Self {
+        let before = match end {
+            End::Source => self.ip.source(),
+            End::Destination => self.ip.destination(),
+        };
+        let (before, after) = (octets(before), octets(address));
+        Self {
+            ip: self.ip.readdressed(end, address),
+            transport: self.transport.readdressed(end, port, &before, &after),
+            ..self
         }
     }
 
@@ -155,11 +181,26 @@ impl Ip {
         }
     }
 
+    fn readdressed(self, end: End, address: IpAddr) -> Self {
+        match (self, address) {
+            (Self::V4(header), IpAddr::V4(address)) => Self::V4(header.readdressed(end, address)),
+            (Self::V6(header), IpAddr::V6(address)) => Self::V6(header.readdressed(end, address)),
+            (_, address) => panic!("{address} is of the other IP version"),
+        }
+    }
+
     /// The header as it stands in a packet.
     pub fn bytes(&self) -> Vec<u8> {
         match self {
             Self::V4(header) => header.bytes(),
             Self::V6(header) => header.bytes(),
         }
+    }
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
     }
 }

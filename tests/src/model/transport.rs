@@ -3,6 +3,7 @@
 use super::{
     checksum,
     link::word,
+    parse::End,
     verdict::{Reason, Verdict, drop},
 };
 
@@ -100,30 +101,23 @@ impl Transport {
         self.has(flag::SYN) && self.closes()
     }
 
-    /// The same to another port; the checksum covers the IP addresses too (the pseudo header), of which
-    /// one changed from `before` to `after`.
-    pub fn to(self, port: u16, before: &[u8], after: &[u8]) -> Self {
-        self.rewritten(2, port, before, after)
-    }
-
-    /// The same from another port, likewise.
-    pub fn from(self, port: u16, before: &[u8], after: &[u8]) -> Self {
-        self.rewritten(0, port, before, after)
-    }
-
-    fn rewritten(mut self, at: usize, port: u16, before: &[u8], after: &[u8]) -> Self {
-        let change = match self.protocol {
-            protocol::UDP => checksum::changed_udp,
-            _ => checksum::changed,
-        };
-        let field = if self.protocol == protocol::UDP {
-            6
-        } else {
-            16
+    /// The same with another port at one end. The checksum covers the IP addresses too (the pseudo header),
+    /// of which one changed from `before` to `after`.
+    pub fn readdressed(mut self, end: End, port: u16, before: &[u8], after: &[u8]) -> Self {
+        let at = match end {
+            End::Source => 0,
+            End::Destination => 2,
         };
         let before = [before, &self.bytes[at..at + 2]].concat();
         let after = [after, &port.to_be_bytes()].concat();
-        let check = change(word(&self.bytes[field..field + 2]), &before, &after);
+        let is_udp = self.protocol == protocol::UDP;
+        let field = if is_udp { 6 } else { 16 };
+        let check = word(&self.bytes[field..field + 2]);
+        let check = if is_udp {
+            checksum::changed_udp(check, &before, &after)
+        } else {
+            checksum::changed(check, &before, &after)
+        };
         self.bytes[at..at + 2].copy_from_slice(&port.to_be_bytes());
         self.bytes[field..field + 2].copy_from_slice(&check.to_be_bytes());
         self
@@ -235,7 +229,9 @@ mod tests {
             protocol: 17,
             bytes: udp(12, checksum),
         };
-        let rewritten = |datagram: Transport| datagram.to(8080, &[10, 0, 0, 1], &[10, 0, 0, 2]);
+        let rewritten = |datagram: Transport| {
+            datagram.readdressed(End::Destination, 8080, &[10, 0, 0, 1], &[10, 0, 0, 2])
+        };
         assert_eq!(rewritten(with(0)).bytes[2..8], [0x1f, 0x90, 0, 12, 0, 0]);
         let check = word(&rewritten(with(0x1234)).bytes[6..8]);
         // The address is one more and the port 8080 - 53 = 0x1f5b more.

@@ -28,6 +28,8 @@ pub struct World {
     pub headroom: usize,
     /// The largest packet that can be given to the daemon.
     pub punt_max: usize,
+    /// How many packets can be given to it until it takes some. Packets change it.
+    pub punt_room: usize,
 }
 
 /// What is looked for at all.

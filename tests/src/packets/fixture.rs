@@ -9,11 +9,11 @@ use lb_common::abi::counters::{BackendCounters, Counter, DropReason};
 use super::{Bed, Outcome, Side, show};
 
 /// `enum xdp_action` of linux/bpf.h.
-mod action {
-    pub(super) const DROP: u32 = 1;
-    pub(super) const PASS: u32 = 2;
-    pub(super) const TX: u32 = 3;
-    pub(super) const REDIRECT: u32 = 4;
+pub(super) mod action {
+    pub(in crate::packets) const DROP: u32 = 1;
+    pub(in crate::packets) const PASS: u32 = 2;
+    pub(in crate::packets) const TX: u32 = 3;
+    pub(in crate::packets) const REDIRECT: u32 = 4;
 }
 
 /// One packet and what must become of it.

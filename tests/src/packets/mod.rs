@@ -6,15 +6,18 @@
 //! `BPF_PROG_TEST_RUN`, attached to nothing.
 
 mod bed;
+mod decap;
 mod fixture;
 mod frame;
 mod motion;
 mod outer;
 mod show;
 pub mod strict;
+pub mod tunnel;
 mod way;
 
 pub use bed::{Bed, CLIENT_MAC, Outcome, Ran, Setup, Side, Unknown, WEB, backend_mac};
+pub use decap::DecapBed;
 pub use fixture::{Expect, Fixture};
 pub use frame::{Extension, Segment};
 pub use motion::{

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use crate::mode::Family;
+use crate::{host::has_ipv6, mode::Family};
 
 /// The service.
 pub const VIP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 0, 80), 80);
@@ -48,6 +48,12 @@ pub(super) const fn far(host: u8) -> Ipv4Addr {
 }
 
 impl Family {
+    /// Those that this kernel knows.
+    pub fn known() -> impl Iterator<Item = Self> {
+        let all = Self::ALL.into_iter();
+        all.filter(|family| *family == Self::Ipv4 || has_ipv6())
+    }
+
     /// The family of an address.
     pub const fn of(address: IpAddr) -> Self {
         match address {
@@ -105,7 +111,7 @@ pub const fn beside(address: Ipv4Addr) -> Ipv6Addr {
 }
 
 /// fe80::N:X, for the same host on its link.
-pub(super) const fn link_local(address: Ipv4Addr) -> Ipv6Addr {
+pub const fn link_local(address: Ipv4Addr) -> Ipv6Addr {
     let [_, network, .., host] = beside(address).segments();
     Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, network, host)
 }

@@ -5,12 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::Result;
 
 use super::addresses::VIP;
-use crate::{
-    decap::Decap,
-    host::{Host, has_ipv6},
-    mode::Family,
-    server::Server,
-};
+use crate::{decap::Decap, host::Host, mode::Family, server::Server};
 
 /// A backend: a host, its server on port 80, and its plug in the switch.
 #[derive(Debug)]
@@ -91,9 +86,7 @@ impl Backend {
         has_vip: bool,
     ) -> Result<Self> {
         let address = SocketAddr::new(address.into(), VIP.port());
-        let families = Family::ALL.into_iter();
-        let listen: Vec<_> = families
-            .filter(|family| *family == Family::Ipv4 || has_ipv6())
+        let listen: Vec<_> = Family::known()
             .flat_map(|family| {
                 let own = SocketAddr::new(family.at(address.ip()), address.port());
                 [Some(own), has_vip.then(|| family.vip())]

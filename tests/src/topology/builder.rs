@@ -18,6 +18,7 @@ pub struct TopologyBuilder {
     bridged: bool,
     forward: Forward,
     mtu: u32,
+    tags: usize,
     tunnel_sources: Vec<String>,
 }
 
@@ -31,6 +32,7 @@ impl Default for TopologyBuilder {
             bridged: false,
             forward: Forward::default(),
             mtu: 1500,
+            tags: 0,
             tunnel_sources: vec![LB_BACK.to_string(), beside(LB_BACK).to_string()],
         }
     }
@@ -74,6 +76,12 @@ impl TopologyBuilder {
         self
     }
 
+    /// Packets in tunnels leave room for so many VLAN tags beside the tunnel.
+    pub fn tags(mut self, tags: usize) -> Self {
+        self.tags = tags;
+        self
+    }
+
     /// Where packets in tunnels may come from, addresses or prefixes; from the load balancer's
     /// addresses on the back network unless said otherwise.
     pub fn tunnel_sources(mut self, sources: &[&str]) -> Self {
@@ -113,6 +121,7 @@ impl TopologyBuilder {
             one_armed: self.one_armed,
             bridged: self.bridged,
             mtu: self.mtu,
+            tags: self.tags,
             tunnel_sources: self.tunnel_sources.clone(),
         };
         topology

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lb_common::abi::counters::DropReason;
+use lb_common::abi::{counters::DropReason, decap::DecapCounter};
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, Visitor, value::Error},
@@ -169,6 +169,16 @@ fn every_counter_is_documented_and_no_other() {
     assert_eq!(names(&tables["Drop reasons"]), reasons.into());
     assert_eq!(names(&tables["Verdicts"]), keys::<Verdicts>());
     assert_eq!(names(&tables["Plans"]), keys::<Plans>());
+    let counters = DecapCounter::ALL.map(|counter| counter.name().to_owned());
+    assert_eq!(names(&tables["Tunnel counters"]), counters.into());
+    for row in &tables["Tunnel counters"] {
+        let [name, _, fate] = &row[..] else {
+            panic!("{row:?}");
+        };
+        let mut counters = DecapCounter::ALL.into_iter();
+        let counter = counters.find(|counter| counter.name() == name.trim_matches('`'));
+        assert_eq!(counter.map(|c| c.fate().name()), Some(&**fate), "{name}");
+    }
 }
 
 #[test]

@@ -169,7 +169,7 @@ fn why_no_vip(address: IpAddr) -> Option<&'static str> {
 }
 
 /// Why no host can be reached by this address.
-pub(super) fn why_no_unicast(address: IpAddr) -> Option<&'static str> {
+pub(crate) fn why_no_unicast(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(address) => why_no_unicast_ipv4(address),
         IpAddr::V6(address) => why_no_unicast_ipv6(address),

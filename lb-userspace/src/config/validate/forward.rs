@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// GUE's own (IANA's registry of service names and port numbers).
-const DEFAULT_GUE_PORT: u16 = 6080;
+pub(crate) const DEFAULT_GUE_PORT: u16 = 6080;
 
 #[derive(Clone, Copy)]
 enum Mode {

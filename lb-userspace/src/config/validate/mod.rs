@@ -24,6 +24,9 @@ mod words;
 pub use daemon::{admin_socket, instance_name, state_dir};
 pub use interface::interface_name;
 
+pub(crate) use address::why_no_unicast;
+pub(crate) use forward::DEFAULT_GUE_PORT;
+
 pub(super) use daemon::default_daemon;
 
 use super::{

@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use super::{
     super::{
-        recipe::{Ip, Network, Recipe, Transport},
+        recipe::{Ip, Network, Recipe, Sum, Transport},
         setup::{ForwardSetup, Listen, ServiceSetup, Setup},
         site::Side,
     },
@@ -14,6 +14,7 @@ use super::{
     setup::{VIPS, address, vip},
     weighted,
 };
+use crate::model::checksum;
 
 /// The ports of clients. Few, so that flows come again.
 pub(super) const CLIENT_PORTS: [u16; 5] = [40_000, 40_001, 1, 65_535, 80];
@@ -110,7 +111,28 @@ fn request(rng: &mut Rng, setup: &Setup, service: &ServiceSetup) -> Network {
         client(rng, to.is_ipv4())
     };
     let from = SocketAddr::new(source, one(rng, &CLIENT_PORTS));
-    Network::Ip(ip(rng, setup, from, to, udp))
+    let mut ip = ip(rng, setup, from, to, udp);
+    if service.forward == ForwardSetup::Dnat && !service.backends.is_empty() {
+        let backend = one(rng, &service.backends);
+        let port = backend.port.unwrap_or(to.port());
+        let after = SocketAddr::new(backend.address, port);
+        may_become_zero(rng, &mut ip, to, after);
+    }
+    Network::Ip(ip)
+}
+
+/// The checksum of a datagram, one of whose ends changes, may be the one that then comes out as zero.
+fn may_become_zero(rng: &mut Rng, ip: &mut Ip, before: SocketAddr, after: SocketAddr) {
+    if let Transport::Udp { sum, .. } = &mut ip.transport
+        && chance(rng, 50)
+    {
+        let bytes = |end: SocketAddr| match end.ip() {
+            IpAddr::V4(address) => [&address.octets()[..], &end.port().to_be_bytes()].concat(),
+            IpAddr::V6(address) => [&address.octets()[..], &end.port().to_be_bytes()].concat(),
+        };
+        // The change backwards.
+        *sum = Sum::Is(checksum::changed(0, &bytes(after), &bytes(before)));
+    }
 }
 
 fn astray(rng: &mut Rng, setup: &Setup, service: &ServiceSetup) -> Network {
@@ -137,7 +159,11 @@ fn reply(rng: &mut Rng, setup: &Setup, service: &ServiceSetup) -> Network {
     let from = SocketAddr::new(backend.address, port);
     let to = destination(rng, backend.address.is_ipv4());
     let to = SocketAddr::new(to, one(rng, &CLIENT_PORTS));
-    Network::Ip(ip(rng, setup, from, to, udp))
+    let mut ip = ip(rng, setup, from, to, udp);
+    if service.forward == ForwardSetup::Dnat {
+        may_become_zero(rng, &mut ip, from, at);
+    }
+    Network::Ip(ip)
 }
 
 fn other(rng: &mut Rng, setup: &Setup) -> Network {
@@ -227,8 +253,12 @@ fn destination(rng: &mut Rng, ipv4: bool) -> IpAddr {
 fn ip(rng: &mut Rng, setup: &Setup, from: SocketAddr, to: SocketAddr, udp: bool) -> Ip {
     let ports = [from.port(), to.port()];
     let transport = if udp {
-        let checksum = chance(rng, 850);
-        Transport::Udp { ports, checksum }
+        let sum = if chance(rng, 850) {
+            Sum::Right
+        } else {
+            Sum::Is(0)
+        };
+        Transport::Udp { ports, sum }
     } else {
         Transport::Tcp {
             ports,
@@ -262,7 +292,7 @@ fn ip(rng: &mut Rng, setup: &Setup, from: SocketAddr, to: SocketAddr, udp: bool)
             Vec::new()
         },
         transport,
-        payload: Vec::new(),
+        payload: 0,
     };
     ip.payload = bytes::payload(rng, setup, &ip);
     ip

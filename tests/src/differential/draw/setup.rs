@@ -59,10 +59,12 @@ pub fn setup(rng: &mut Rng) -> Setup {
     let services = (0..count)
         .filter_map(|number| service(rng, number, style, &mut taken))
         .collect();
-    let enough = 1_000_000;
+    let (enough, few) = (1_000_000, [rng.u32(1..9), rng.u32(1..9)]);
     let mut setup = Setup {
         vlan: chance(rng, 400),
         front_faces_backends: chance(rng, 300),
+        punts_are_read: chance(rng, 750),
+        asks_first: chance(rng, 150),
         tunnel_sources,
         inserts: weighted(
             rng,
@@ -71,9 +73,10 @@ pub fn setup(rng: &mut Rng) -> Setup {
                 (1, [0, enough]),
                 (1, [enough, 0]),
                 (1, [0, 0]),
+                (3, few),
             ],
         ),
-        room: weighted(rng, &[(6, 4096), (1, 16)]),
+        room: weighted(rng, &[(5, 4096), (1, 16), (1, 2)]),
         services,
         flows: Vec::new(),
     };

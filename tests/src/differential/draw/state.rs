@@ -6,12 +6,20 @@ use std::net::SocketAddr;
 use fastrand::Rng;
 
 use super::{
-    super::setup::{
-        BackendSetup, FlowSetup, OldSetup, ServiceSetup, Setup, TrackingSetup, WaySetup,
+    super::{
+        keys,
+        setup::{
+            BackendSetup, FlowSetup, HashSetup, Listen, OldSetup, ServiceSetup, Setup,
+            TrackingSetup, WaySetup,
+        },
     },
     chance, one,
     packet::{CLIENT_PORTS, client},
     setup, weighted,
+};
+use crate::model::{
+    transport::protocol,
+    world::{FlowTuple, Hashed, cut},
 };
 
 /// `previous` of a tracked slot.
@@ -25,8 +33,10 @@ pub(super) fn fill(rng: &mut Rng, setup: &mut Setup) {
     for service in &mut setup.services {
         if ails {
             service.backends.iter_mut().for_each(|b| ail(rng, b));
+            start_slowly(rng, service);
         }
-        if moves && service.tracking != TrackingSetup::Never {
+        // No plan moves a slot of a service that is never tracked.
+        if moves && (service.tracking != TrackingSetup::Never || chance(rng, 200)) {
             set_in_motion(rng, service);
         }
     }
@@ -43,11 +53,6 @@ fn ail(rng: &mut Rng, backend: &mut BackendSetup) {
     backend.dead = chance(rng, 150);
     backend.drained = chance(rng, 150);
     backend.freed = chance(rng, 30);
-    backend.admit = if chance(rng, 300) {
-        rng.u16(..)
-    } else {
-        0xffff
-    };
     backend.generation = one(rng, &[0, 1, 7, 0xffff]);
     backend.way = weighted(
         rng,
@@ -58,6 +63,30 @@ fn ail(rng: &mut Rng, backend: &mut BackendSetup) {
             (1, WaySetup::Nowhere),
         ],
     );
+}
+
+/// Some backends take a part of new flows, whose end is often at a flow that will come.
+fn start_slowly(rng: &mut Rng, service: &mut ServiceSetup) {
+    let key = keys::key_in_force();
+    for backend in &mut service.backends {
+        if chance(rng, 600) {
+            continue;
+        }
+        let flow = flow(rng, &service.listen);
+        let hashed = match service.hash {
+            HashSetup::FiveTuple => Hashed::Flow(flow),
+            HashSetup::Source(ipv4, ipv6) => {
+                let prefix = if flow.source.is_ipv4() { ipv4 } else { ipv6 };
+                Hashed::Source(cut(flow.source, prefix))
+            }
+        };
+        let its = (keys::hash(key, &hashed) as u32 >> 16) as u16;
+        backend.admit = match rng.u32(0..4) {
+            0 => rng.u16(..),
+            1 => its.wrapping_sub(1),
+            _ => its,
+        };
+    }
 }
 
 fn set_in_motion(rng: &mut Rng, service: &mut ServiceSetup) {
@@ -110,18 +139,20 @@ fn remember(rng: &mut Rng, setup: &mut Setup) {
     }
     let service = rng.usize(0..setup.services.len());
     let of = &setup.services[service];
-    let listen = one(rng, &of.listen);
-    let from = SocketAddr::new(client(rng, listen.at.is_ipv4()), one(rng, &CLIENT_PORTS));
-    let port = match listen.at.port() {
-        0 => one(rng, &[80, 7]),
-        port => port,
-    };
+    let FlowTuple {
+        source,
+        destination,
+        source_port,
+        destination_port,
+        protocol,
+    } = flow(rng, &of.listen);
+    let udp = protocol == protocol::UDP;
     let always = (of.tracking == TrackingSetup::Always) != chance(rng, 100);
     let flow = FlowSetup {
         always,
-        from,
-        to: SocketAddr::new(listen.at.ip(), port),
-        udp: listen.udp,
+        from: SocketAddr::new(source, source_port),
+        to: SocketAddr::new(destination, destination_port),
+        udp,
         service,
         backend: match rng.u32(0..20) {
             0 => one(rng, &[0, 7, 0xffff, 0x1234]),
@@ -129,8 +160,8 @@ fn remember(rng: &mut Rng, setup: &mut Setup) {
         },
         generations_ago: u16::from(chance(rng, 200)),
         // A datagram neither begins nor ends anything.
-        established: listen.udp || chance(rng, 700),
-        closing: !listen.udp && chance(rng, 200),
+        established: udp || chance(rng, 700),
+        closing: !udp && chance(rng, 200),
         idle: rng.u32(0..1000),
     };
     let is_same = |other: &FlowSetup| {
@@ -139,5 +170,20 @@ fn remember(rng: &mut Rng, setup: &mut Setup) {
     };
     if !setup.flows.iter().any(is_same) {
         setup.flows.push(flow);
+    }
+}
+
+/// A flow of a client to one of these listeners, that may well come.
+fn flow(rng: &mut Rng, listen: &[Listen]) -> FlowTuple {
+    let Listen { udp, at } = one(rng, listen);
+    FlowTuple {
+        source: client(rng, at.is_ipv4()),
+        destination: at.ip(),
+        source_port: one(rng, &CLIENT_PORTS),
+        destination_port: match at.port() {
+            0 => one(rng, &[80, 7]),
+            port => port,
+        },
+        protocol: if udp { protocol::UDP } else { protocol::TCP },
     }
 }

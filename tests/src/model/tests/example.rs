@@ -12,7 +12,7 @@ use etherparse::{
 
 use super::super::{
     Arrival, Outcome, Reason, Verdict, World,
-    flows::Flows,
+    flows::{Budget, Flows},
     judge,
     world::{
         Backend, Endpoint, Features, Forward, HashOver, Hashed, Interface, NextHop, Route, Service,
@@ -157,13 +157,17 @@ pub(super) fn world(service: Service) -> World {
             route("fd77:1::10", 128, Some(CLIENT_MAC)),
         ],
         flows: Flows {
-            syn_budget: 100,
-            other_budget: 100,
+            budget: Budget {
+                syn: 100,
+                other: 100,
+                ..Budget::default()
+            },
             ..Flows::default()
         },
         tick: 1000,
         headroom: 256,
         punt_max: 2040,
+        punt_room: 31,
     }
 }
 

@@ -209,8 +209,8 @@ fn an_entry_of_another_generation_is_none() {
     for kind in ["ack", "udp"] {
         put(&mut world, kind, Which::Transition, old);
     }
-    world.flows.syn_budget = 0;
-    world.flows.other_budget = 0;
+    world.flows.budget.syn = 0;
+    world.flows.budget.other = 0;
     check(world.clone(), "ack", A, MISSED, Some(entry(A, "e", 1000)));
     check(world.clone(), "syn", B, MISSED, Some(entry(B, "", 1000)));
     let (_, outcome) = run(&mut world, "udp");
@@ -223,10 +223,10 @@ fn an_entry_of_another_generation_is_none() {
 #[test]
 fn what_cannot_be_remembered_goes_to_the_owner() {
     let mut world = moved();
-    world.flows.syn_budget = 0;
+    world.flows.budget.syn = 0;
     check(world.clone(), "syn", A, REFUSED, None);
     check(world.clone(), "ack", A, INSERTED, Some(entry(A, "e", 1000)));
-    world.flows.other_budget = 0;
+    world.flows.budget.other = 0;
     for kind in ["syn", "ack", "udp"] {
         check(world.clone(), kind, A, REFUSED, None);
     }
@@ -238,7 +238,13 @@ fn what_cannot_be_remembered_goes_to_the_owner() {
     full.flows.transition.ipv4.room = Some(1);
     put(&mut full, "udp", Which::Transition, entry(C, "e", 1));
     check(full.clone(), "syn", A, REFUSED, None);
-    // Each IP version has a table of its own.
+    // Each IP version has a table of its own, but the budget is of both; a table without room spends it.
+    let mut spent = full.clone();
+    spent.flows.budget.syn = 1;
+    let fourth = tcp(CLIENT, VIP, flag::SYN).frame();
+    assert_eq!(from_client(&mut spent, &fourth).flow, REFUSED);
+    let sixth = tcp(CLIENT6, VIP6, flag::SYN).frame();
+    assert_eq!(from_client(&mut spent, &sixth).flow, REFUSED);
     let other = tcp(CLIENT6, VIP6, flag::SYN).frame();
     let outcome = from_client(&mut full, &other);
     assert_eq!(outcome.flow, INSERTED);
@@ -247,16 +253,24 @@ fn what_cannot_be_remembered_goes_to_the_owner() {
 #[test]
 fn a_budget_is_spent_by_entries_made() {
     let mut world = moved();
-    world.flows.syn_budget = 1;
-    world.flows.other_budget = 1;
+    world.flows.budget.syn = 1;
+    world.flows.budget.other = 1;
     let (_, first) = run(&mut world, "syn");
     assert_eq!(first.flow, INSERTED);
     let (_, again) = run(&mut world, "ack");
     assert_eq!(again.flow, FOUND);
-    assert_eq!((world.flows.syn_budget, world.flows.other_budget), (0, 1));
     let (_, datagram) = run(&mut world, "udp");
     assert_eq!(datagram.flow, INSERTED);
-    assert_eq!(world.flows.other_budget, 0);
+    let more = |world: &mut World, port: u16, flags| {
+        let frame = tcp(&format!("10.77.1.10:{port}"), VIP, flags).frame();
+        from_client(world, &frame).flow
+    };
+    assert_eq!(more(&mut world, 1, flag::SYN), REFUSED);
+    assert_eq!(more(&mut world, 1, flag::ACK), REFUSED);
+    world.tick += 1;
+    assert_eq!(more(&mut world, 1, flag::SYN), INSERTED);
+    assert_eq!(more(&mut world, 2, flag::ACK), INSERTED);
+    assert_eq!(more(&mut world, 3, flag::ACK), REFUSED);
 }
 
 #[test]
@@ -311,7 +325,7 @@ fn a_table_that_changes_asks_the_old_one() {
         check(world.clone(), "ack", C, INSERTED, Some(entry(C, "e", 1000)));
         check(world.clone(), "syn", B, INSERTED, Some(entry(B, "", 1000)));
         let mut refused = world;
-        refused.flows.syn_budget = 0;
+        refused.flows.budget.syn = 0;
         check(refused, "syn", C, REFUSED, None);
     }
     check(resizing((0, 0)), "ack", B, MISSED, None);

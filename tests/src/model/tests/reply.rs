@@ -92,6 +92,14 @@ fn a_reply_to_a_neighbour_unknown_is_punted() {
     assert_eq!(outcome.verdict, Verdict::Punt { packet });
     let expired = build.clone().hops(1).frame();
     assert_eq!(verdict(&mut world, &expired), dropped(Reason::TtlExpired));
+    // What the daemon has no room for is the kernel's, as it would have been the daemon's.
     world.punt_max = 46;
-    assert_eq!(verdict(&mut world, &build.frame()), Verdict::Pass);
+    let outcome = from_backend(&mut world, &build.frame());
+    let frame = expected.frame();
+    assert_eq!((outcome.verdict, &outcome.frame), (Verdict::Pass, &frame));
+    world.punt_max = 47;
+    world.punt_room = 1;
+    from_backend(&mut world, &build.frame());
+    let outcome = from_backend(&mut world, &build.frame());
+    assert_eq!((outcome.verdict, &outcome.frame), (Verdict::Pass, &frame));
 }

@@ -175,7 +175,7 @@ fn a_first_fragment_for_a_vip_is_dropped_and_others_pass() -> Result<()> {
     // Of a first fragment only the part that is there is judged.
     let tiny = DNAT
         .segment(&bed, Flags::SYN)
-        .extensions(&[first.clone()])
+        .extensions(std::slice::from_ref(&first))
         .bytes();
     let tiny = edited(tiny, PAYLOAD_LENGTH, &[0, 8 + 19]);
     Fixture::passed("a tiny first fragment", Side::Front, tiny).check(&mut bed)?;

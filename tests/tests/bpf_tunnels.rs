@@ -410,6 +410,7 @@ fn around_again(bed: &Bed, first: &Segment, packet: &[u8]) -> Result<Vec<u8>> {
         source: Side::Back.network(1).into(),
         destination: first.destination.ip(),
         traffic_class: 0,
+        options: Vec::new(),
         flow_label: 0,
         ports: Some([0xc000 | (entropy & 0x3fff) as u16, 6080]),
     };

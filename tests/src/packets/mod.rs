@@ -23,6 +23,6 @@ pub use frame::{Extension, Segment};
 pub use motion::{
     ALIVE, Counts, DEAD, DRAINING, Entry, FREE, Kind, Motion, OLD_COUNT, Old, ROW, Row, Stamp,
 };
-pub use outer::Outer;
+pub use outer::{GUE_PORT, Outer};
 pub(crate) use show::difference;
-pub use way::{GUE_PORT, Way};
+pub use way::Way;

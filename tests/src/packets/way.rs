@@ -6,14 +6,13 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::Result;
 use lb_common::{abi::counters::BackendCounters, wire::tcp::Flags};
 
-use super::{Bed, CLIENT_MAC, Expect, Fixture, Outcome, Outer, Segment, Side, backend_mac};
+use super::{
+    Bed, CLIENT_MAC, Expect, Fixture, GUE_PORT, Outcome, Outer, Segment, Side, backend_mac,
+};
 use crate::{
     mode::{Family, Forward},
     topology::CLIENT,
 };
-
-/// Where GUE packets go, unless told otherwise.
-pub const GUE_PORT: u16 = 6080;
 
 /// Both families.
 const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
@@ -152,6 +151,7 @@ impl Way {
             source: side.address(self.outer, 1),
             destination: side.address(self.outer, Self::BACKEND),
             traffic_class: segment.traffic_class,
+            options: Vec::new(),
             flow_label: entropy & 0xf_ffff,
             ports: (self.forward == Forward::Gue).then_some([source_port, GUE_PORT]),
         })

@@ -15,6 +15,11 @@ use testbed::{
     topology::CLIENT,
 };
 
+const TAGGED: Setup<'_> = Setup {
+    vlan: true,
+    ..Setup::PLAIN
+};
+
 const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 
 /// `XDP_REDIRECT` of linux/bpf.h.
@@ -91,15 +96,12 @@ fn scapy_reads_what_backends_get() -> Result<()> {
     });
     let [ipv4, ipv6] = packets(&scapy, ends)?;
     let mut runs = Vec::new();
-    for way in Way::all() {
-        let Some(mut bed) = bed(way)? else {
-            return Ok(());
-        };
+    Way::each(Way::all(), &TAGGED, |bed, way| {
         let packets = match way.inner {
             Family::Ipv4 => &ipv4,
             Family::Ipv6 => &ipv6,
         };
-        let outer = way.outer(&bed, &way.segment(&bed, Flags::SYN), Side::Back)?;
+        let outer = way.outer(bed, &way.segment(bed, Flags::SYN), Side::Back)?;
         let [tcp, udp] = Way::PORTS;
         runs.push(json!({
             "forward": way.forward.word(),
@@ -110,9 +112,10 @@ fn scapy_reads_what_backends_get() -> Result<()> {
             "ports": { "tcp": tcp, "udp": udp },
             "gue_port": GUE_PORT,
             "outer_length": outer.length(),
-            "packets": through(&mut bed, Side::Front, packets)?,
+            "packets": through(bed, Side::Front, packets)?,
         }));
-    }
+        Ok(())
+    })?;
     judge(&scapy, &runs)
 }
 
@@ -126,36 +129,25 @@ fn scapy_reads_what_clients_get() -> Result<()> {
         let client = family.at(CLIENT.into());
         [(backend, Way::PORTS), (client, [40_000; 2])]
     });
-    let packets = packets(&scapy, ends)?;
     let mut runs = Vec::new();
-    for (family, packets) in FAMILIES.into_iter().zip(&packets) {
-        let way = Way {
-            forward: Forward::Dnat,
-            inner: family,
-            outer: family,
+    let [ipv4, ipv6] = packets(&scapy, ends)?;
+    Way::each(Way::of(Forward::Dnat), &TAGGED, |bed, way| {
+        let packets = match way.inner {
+            Family::Ipv4 => &ipv4,
+            Family::Ipv6 => &ipv6,
         };
-        let Some(mut bed) = bed(way)? else {
-            return Ok(());
-        };
-        let vip = family.vip();
+        let vip = way.inner.vip();
         runs.push(json!({
             "forward": "reply",
             "from": mac(bed.mac(Side::Front)),
             "to": mac(CLIENT_MAC),
             "vip": vip.ip(),
             "ports": { "tcp": vip.port(), "udp": vip.port() },
-            "packets": through(&mut bed, Side::Back, packets)?,
+            "packets": through(bed, Side::Back, packets)?,
         }));
-    }
+        Ok(())
+    })?;
     judge(&scapy, &runs)
-}
-
-fn bed(way: Way) -> Result<Option<Bed>> {
-    Bed::with(&Setup {
-        services: &way.services(),
-        vlan: true,
-        ..Setup::default()
-    })
 }
 
 fn mac(address: [u8; 6]) -> String {

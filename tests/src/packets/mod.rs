@@ -16,7 +16,7 @@ pub mod strict;
 pub mod tunnel;
 mod way;
 
-pub use bed::{Bed, CLIENT_MAC, Outcome, Ran, Setup, Side, Unknown, WEB, backend_mac};
+pub use bed::{Bed, CLIENT_MAC, Outcome, Ran, Setup, Side, WEB, backend_mac};
 pub use decap::DecapBed;
 pub use fixture::{Expect, Fixture};
 pub use frame::{Extension, Segment};

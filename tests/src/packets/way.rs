@@ -3,11 +3,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use lb_common::{abi::counters::BackendCounters, wire::tcp::Flags};
 
 use super::{
-    Bed, CLIENT_MAC, Expect, Fixture, GUE_PORT, Outcome, Outer, Segment, Side, backend_mac,
+    Bed, CLIENT_MAC, Expect, Fixture, GUE_PORT, Outcome, Outer, Segment, Setup, Side, backend_mac,
 };
 use crate::{
     mode::{Family, Forward},
@@ -48,6 +48,12 @@ impl Way {
         plain.chain(Self::tunnels()).collect()
     }
 
+    /// Those of a mode.
+    pub fn of(forward: Forward) -> impl Iterator<Item = Self> {
+        let all = Self::all().into_iter();
+        all.filter(move |way| way.forward == forward)
+    }
+
     /// Those with an outer header: 4in4, 4in6, 6in4 and 6in6, in IP and in UDP.
     pub fn tunnels() -> Vec<Self> {
         let mut all = Vec::new();
@@ -75,7 +81,7 @@ impl Way {
     }
 
     /// The same with the backend on this side.
-    pub fn services_at(self, side: Side) -> String {
+    fn services_at(self, side: Side) -> String {
         let (vip, forward) = (self.inner.vip(), self.forward.word());
         let address = side.address(self.outer, Self::BACKEND);
         let service = |protocol: &str, backend: &str, port| {
@@ -200,6 +206,43 @@ impl Way {
                 counted: None,
             },
         }
+    }
+
+    /// A backend's answer to a neighbour that is not known yet is handed to the daemon: the packet is ready
+    /// to send, the link header is what it was.
+    pub fn punt(self, name: &'static str, bed: &Bed, answer: &Segment) -> Fixture {
+        let mut out = self.answered(bed, answer);
+        out.link = answer.link;
+        Fixture {
+            name,
+            from: Side::Back,
+            packet: answer.bytes(),
+            expect: Expect {
+                outcome: Outcome::Punt,
+                frame: Some(out.bytes()),
+                counted: None,
+            },
+        }
+    }
+
+    /// Runs `check` for each of these ways in a bed of its own: the setup, with the way's services.
+    pub fn each(
+        ways: impl IntoIterator<Item = Self>,
+        setup: &Setup<'_>,
+        mut check: impl FnMut(&mut Bed, Self) -> Result<()>,
+    ) -> Result<()> {
+        for way in ways {
+            let services = way.services_at(setup.backend);
+            let setup = Setup {
+                services: &services,
+                ..*setup
+            };
+            let Some(mut bed) = Bed::with(&setup)? else {
+                return Ok(());
+            };
+            check(&mut bed, way).with_context(|| format!("{way:?}"))?;
+        }
+        Ok(())
     }
 
     fn client(self) -> SocketAddr {

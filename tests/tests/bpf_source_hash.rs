@@ -45,7 +45,7 @@ fn backend(bed: &mut Bed, segment: &Segment) -> Result<String> {
     let expected = bed.chosen(segment)?.to_owned();
     let ran = bed.run(Side::Front, &segment.bytes())?;
     let counted: Vec<_> = ran.backends.keys().cloned().collect();
-    assert_eq!(counted, [expected.clone()]);
+    assert_eq!(counted, std::slice::from_ref(&expected));
     Ok(expected)
 }
 

@@ -205,7 +205,7 @@ fn parts(shape: Shape, times: &mut Times) -> Result<()> {
 fn whole(shape: Shape, times: &mut Times) -> Result<()> {
     let net = Net::build(shape, 1)?;
     for address in world::backend_addresses(shape) {
-        let mac = backend_mac(address.octets()[3]);
+        let mac = backend_mac(world::last_octet(address));
         net.host.set_neighbour(Side::Back.name(), address, mac)?;
     }
     let folder = tempfile::Builder::new().prefix(&net.name).tempdir()?;

@@ -2,10 +2,13 @@
 //! are judged against all of them.
 
 use anyhow::Result;
-use lb_common::{abi::counters::DropReason, wire::tcp::Flags};
+use lb_common::{
+    abi::{counters::DropReason, punt::PUNT_MAX},
+    wire::tcp::Flags,
+};
 use testbed::{
     mode::{Family, Forward},
-    packets::{Bed, Extension, Fixture, Segment, Setup, Side, Way},
+    packets::{Bed, Extension, Fixture, Outcome, Segment, Setup, Side, Way},
 };
 
 /// A frame that fits one buffer, the smallest that needs two, an ordinary jumbo frame, and many buffers.
@@ -182,6 +185,28 @@ fn a_large_answer_is_turned_back_where_its_route_allows_it() -> Result<()> {
         let mut stranger = answer(bed, 9000);
         stranger.source.set_port(22);
         Fixture::passed("another port", Side::Back, stranger.bytes()).check(bed)?;
+        Ok(())
+    })
+}
+
+/// It is the VIP's already, as the kernel would have it from the daemon.
+#[test]
+fn an_answer_too_large_to_be_handed_to_the_daemon_is_the_kernels() -> Result<()> {
+    Way::each(Way::of(Forward::Dnat), FRAGS, |bed, way| {
+        bed.host().set_mtu("front", 9000)?;
+        for (length, outcome) in [
+            (PUNT_MAX, Outcome::Punt),
+            (PUNT_MAX + 1, Outcome::Pass),
+            (9000, Outcome::Pass),
+        ] {
+            let mut answer = long(way.answer(bed, Some(Flags::ACK), b""), length);
+            answer
+                .destination
+                .set_ip(Side::Front.address(way.inner, 77));
+            let mut fixture = way.punt("to a neighbour not yet known", bed, &answer);
+            fixture.expect.outcome = outcome;
+            fixture.check(bed)?;
+        }
         Ok(())
     })
 }

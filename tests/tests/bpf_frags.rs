@@ -2,10 +2,13 @@
 //! are judged against all of them.
 
 use anyhow::Result;
-use lb_common::{abi::counters::DropReason, wire::tcp::Flags};
+use lb_common::{
+    abi::{counters::DropReason, punt::PUNT_MAX},
+    wire::tcp::Flags,
+};
 use testbed::{
     mode::{Family, Forward},
-    packets::{Bed, Extension, Fixture, Segment, Setup, Side, Way},
+    packets::{Bed, Extension, Fixture, Outcome, Segment, Setup, Side, Way},
 };
 
 /// A frame that fits one buffer, the smallest that needs two, an ordinary jumbo frame, and many buffers.
@@ -59,7 +62,7 @@ fn a_frame_in_any_number_of_buffers_reaches_the_backend() -> Result<()> {
 
 #[test]
 fn a_frame_that_lacks_a_byte_in_its_last_buffer_is_malformed() -> Result<()> {
-    Way::each(Way::all(), FRAGS, |bed, way| {
+    Way::each(Way::of(Forward::Dnat), FRAGS, |bed, way| {
         for length in LENGTHS {
             for tags in [&[][..], &[[0x8100, 0x0007]]] {
                 let frame = long(way.segment(bed, Flags::ACK).tags(tags), length).bytes();
@@ -75,7 +78,7 @@ fn a_frame_that_lacks_a_byte_in_its_last_buffer_is_malformed() -> Result<()> {
 
 #[test]
 fn lengths_that_lie_are_malformed() -> Result<()> {
-    Way::each(Way::all(), FRAGS, |bed, way| {
+    Way::each(Way::of(Forward::Dnat), FRAGS, |bed, way| {
         // Where the IP length stands, how much of the packet it leaves out, what leaves no room for TCP,
         // where UDP's length stands.
         let (at, header, shortest, udp) = match way.inner {
@@ -186,9 +189,31 @@ fn a_large_answer_is_turned_back_where_its_route_allows_it() -> Result<()> {
     })
 }
 
+/// It is the VIP's already, as the kernel would have it from the daemon.
+#[test]
+fn an_answer_too_large_to_be_handed_to_the_daemon_is_the_kernels() -> Result<()> {
+    Way::each(Way::of(Forward::Dnat), FRAGS, |bed, way| {
+        bed.host().set_mtu("front", 9000)?;
+        for (length, outcome) in [
+            (PUNT_MAX, Outcome::Punt),
+            (PUNT_MAX + 1, Outcome::Pass),
+            (9000, Outcome::Pass),
+        ] {
+            let mut answer = long(way.answer(bed, Some(Flags::ACK), b""), length);
+            answer
+                .destination
+                .set_ip(Side::Front.address(way.inner, 77));
+            let mut fixture = way.punt("to a neighbour not yet known", bed, &answer);
+            fixture.expect.outcome = outcome;
+            fixture.check(bed)?;
+        }
+        Ok(())
+    })
+}
+
 #[test]
 fn what_is_not_for_a_vip_passes() -> Result<()> {
-    Way::each(Way::all(), FRAGS, |bed, way| {
+    Way::each(Way::of(Forward::Dnat), FRAGS, |bed, way| {
         for length in LENGTHS {
             let segment = long(way.segment(bed, Flags::ACK), length);
             let mut other = segment.clone();

@@ -2,9 +2,13 @@
 //! both.
 //!
 //! `SLUICE_MODEL_SEED` repeats a run, `SLUICE_MODEL_PACKETS` and `SLUICE_MODEL_EACH` say how many packets
-//! there are, in all and for each configuration.
+//! there are, in all and for each configuration, `SLUICE_MODEL_PATIENCE` for how many seconds a difference
+//! is made smaller.
 
-use std::{env, time::SystemTime};
+use std::{
+    env,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context as _, Result};
 use testbed::differential::{Amount, Tally, compare, replay, site::Site};
@@ -37,6 +41,7 @@ fn the_program_does_as_the_model_says() -> Result<()> {
         seed: number("SLUICE_MODEL_SEED")?.unwrap_or_else(fresh),
         packets: number("SLUICE_MODEL_PACKETS")?.unwrap_or(1_000_000),
         each: number("SLUICE_MODEL_EACH")?.unwrap_or(3000),
+        patience: Duration::from_secs(number("SLUICE_MODEL_PATIENCE")?.unwrap_or(90)),
     };
     eprintln!("SLUICE_MODEL_SEED={}", amount.seed);
     let mut tally = Tally::default();

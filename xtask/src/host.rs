@@ -20,8 +20,13 @@ const BPFFS: &str = "/sys/fs/bpf";
 /// Cargo with the developer's own settings, target folder included, but without what the `cargo
 /// run` around xtask says about the package xtask: build scripts that look at it would run anew.
 pub(crate) fn cargo(workspace: &Workspace) -> Command {
+    cargo_in(workspace.root())
+}
+
+/// The same in another tree.
+pub(crate) fn cargo_in(root: &Path) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace.root());
+    cargo.current_dir(root);
     for (name, _) in env::vars_os().filter(|(name, _)| is_about_a_package(name)) {
         cargo.env_remove(name);
     }

@@ -71,6 +71,8 @@ pub struct Amount {
     pub packets: u64,
     /// Packets a setup.
     pub each: u64,
+    /// How long a difference is made smaller.
+    pub patience: Duration,
 }
 
 /// What was compared.
@@ -167,7 +169,8 @@ fn setup_of(
     let Some(difference) = different else {
         return Ok(None);
     };
-    let (case, difference) = shrink::shrink(site, Case { setup, steps }, difference)?;
+    let (case, difference) =
+        shrink::shrink(site, amount.patience, Case { setup, steps }, difference)?;
     Ok(Some(Failure {
         number,
         case,

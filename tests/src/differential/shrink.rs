@@ -14,14 +14,16 @@ use super::{
     site::Site,
 };
 
-/// How long one difference is worked on.
-const PATIENCE: Duration = Duration::from_secs(90);
-
 /// The smallest case found that still shows a difference of the same kind, and that difference.
-pub fn shrink(site: &Site, case: Case, difference: Difference) -> Result<(Case, Difference)> {
+pub fn shrink(
+    site: &Site,
+    patience: Duration,
+    case: Case,
+    difference: Difference,
+) -> Result<(Case, Difference)> {
     let mut search = Search {
         site,
-        until: Instant::now() + PATIENCE,
+        until: Instant::now() + patience,
         kind: difference.kinds.first().copied(),
         best: (case, difference),
     };

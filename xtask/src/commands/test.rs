@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod files;
+mod mutants;
 mod tally;
 mod vm;
 
@@ -27,7 +28,7 @@ use tally::Tally;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Which tests; all but `vm` when none is named
+    /// Which tests; all but `vm` and `mutants` when none is named
     kinds: Vec<Kind>,
     /// For the test programs: a part of a test's name, --nocapture, ...
     #[arg(last = true)]
@@ -44,6 +45,9 @@ enum Kind {
     Net,
     /// The packet fixtures, and tests/tests/vm_*.rs, on Linux 6.1 in QEMU; only when it is named
     Vm,
+    /// Whether errors planted in the XDP program are found by its comparison with the model; only when
+    /// it is named
+    Mutants,
 }
 
 /// The packages under test. Every cargo command names all of them, whatever it then selects:
@@ -65,7 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let files = Files::find(workspace.root())?;
     let needs_root = kinds
         .iter()
-        .any(|kind| matches!(kind, Kind::Bpf | Kind::Net));
+        .any(|kind| matches!(kind, Kind::Bpf | Kind::Net | Kind::Mutants));
     let elevation = needs_root.then(Elevation::acquire).transpose()?;
     // Before anything is built: a kind without a test file is an error.
     let runs = kinds
@@ -94,6 +98,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         if kind == Kind::Vm {
             tally += vm::run(&workspace, &files, &args.passed_on)?;
         }
+        if kind == Kind::Mutants {
+            tally += mutants::run(&workspace, elevation, &args.passed_on)?;
+        }
         for arguments in commands {
             let mut cargo = host::cargo(&workspace);
             cargo.args(arguments).args(&args.passed_on);
@@ -121,6 +128,7 @@ impl Kind {
             Self::Bpf => "bpf",
             Self::Net => "net",
             Self::Vm => "vm",
+            Self::Mutants => "mutants",
         }
     }
 }
@@ -154,7 +162,7 @@ fn cargo_arguments(
         Kind::Bpf => &files.bpf,
         Kind::Net => &files.net,
         // Not started by cargo.
-        Kind::Vm => return Ok(Vec::new()),
+        Kind::Vm | Kind::Mutants => return Ok(Vec::new()),
     };
     if names.is_empty() {
         bail!("there is no test file for `{}` tests", kind.name());
@@ -227,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn naming_no_kind_means_all_but_the_guests() {
+    fn naming_no_kind_means_those_that_are_quick() {
         assert_eq!(chosen(&[]), [Kind::Unit, Kind::Bpf, Kind::Net]);
         assert_eq!(
             chosen(&[Kind::Net, Kind::Unit, Kind::Net]),

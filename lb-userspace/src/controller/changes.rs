@@ -1,12 +1,18 @@
 //! What a new configuration changes: in words, and for whom there is something to plan.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZero, panic::resume_unwind, thread};
 
 use super::touched::Touched;
 use crate::{
     model::{Backend, Daemon, Interface, Model, Service},
     plan::Endpoint,
 };
+
+/// A service before and after.
+type Pair<'m> = (&'m Service, &'m Service);
+
+/// The services that a thread compares at least.
+const PART: usize = 64;
 
 /// From one configuration to the next.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,11 +57,18 @@ impl Changes {
         for name in old.keys().filter(|name| !new.contains_key(*name)) {
             self.for_all(format!("service {name} removed"));
         }
+        let pairs: Vec<Pair<'_>> = (new.iter())
+            .filter_map(|(name, after)| Some((*old.get(name)?, *after)))
+            .collect();
+        let mut differing = differing(&pairs).into_iter().peekable();
         for (name, service) in new {
-            match old.get(name) {
-                None => self.for_all(format!("service {name} added")),
-                Some(before) if *before == service => {}
-                Some(before) => self.in_service(before, service),
+            if !old.contains_key(name) {
+                self.for_all(format!("service {name} added"));
+            }
+            if let Some((before, after)) =
+                differing.next_if(|(_, after)| after.name == service.name)
+            {
+                self.in_service(before, after);
             }
         }
     }
@@ -159,6 +172,29 @@ impl Changes {
     }
 }
 
+/// Those of the pairs that are not the same, in their order. Comparing many waits for memory more than
+/// for anything else, and several threads wait for it at the same time.
+fn differing<'m>(pairs: &[Pair<'m>]) -> Vec<Pair<'m>> {
+    let differ = |pairs: &[Pair<'m>]| -> Vec<_> {
+        let differ = pairs.iter().filter(|(before, after)| before != after);
+        differ.copied().collect()
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let part = pairs.len().div_ceil(threads).max(PART);
+    if pairs.len() <= part {
+        return differ(pairs);
+    }
+    thread::scope(|scope| {
+        let parts: Vec<_> = (pairs.chunks(part))
+            .map(|part| scope.spawn(move || differ(part)))
+            .collect();
+        let found = |part: thread::ScopedJoinHandle<'_, _>| {
+            part.join().unwrap_or_else(|panic| resume_unwind(panic))
+        };
+        parts.into_iter().flat_map(found).collect()
+    })
+}
+
 fn by_name(services: &[Service]) -> BTreeMap<&str, &Service> {
     services.iter().map(|s| (&*s.name, s)).collect()
 }
@@ -169,6 +205,8 @@ fn by_place(backends: &[Backend]) -> BTreeMap<Endpoint, &Backend> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::config::parse;
 
@@ -249,6 +287,25 @@ mod tests {
         ] {
             let changes = replacing(from, to);
             assert_eq!((changes.summary().as_str(), changes.touched), (line, web()));
+        }
+    }
+
+    #[test]
+    fn what_differs_is_found_among_many() {
+        let [one, other] = ["one", "other"].map(|name| Service {
+            name: name.into(),
+            ..model(str::to_owned).services[0].clone()
+        });
+        for count in [1, PART, PART + 1, 10 * PART + 7] {
+            let mut pairs = vec![(&one, &one); count];
+            assert!(differing(&pairs).is_empty());
+            let places = BTreeSet::from([0, count / 2, count - 1]);
+            for place in &places {
+                pairs[*place].1 = &other;
+            }
+            let found = differing(&pairs);
+            assert_eq!(found.len(), places.len(), "{count}");
+            assert!(found.iter().all(|pair| *pair == (&one, &other)));
         }
     }
 

@@ -55,7 +55,7 @@ impl Effort {
         if quick {
             Self {
                 runs: 3,
-                services: &[10, 1000],
+                services: &[10, 100],
             }
         } else {
             Self {
@@ -243,6 +243,9 @@ fn whole(shape: Shape, times: &mut Times) -> Result<()> {
             );
             thread::sleep(Duration::from_millis(1));
         }
+        // An answer shows that it has done what belongs to its start.
+        let listed = cli.run(&["flows", "--count"])?;
+        ensure!(listed.status.success(), "the daemon listed no flows");
         let start = Instant::now();
         let reloaded = cli.run(&["--output", "json", "reload"])?;
         times.reload.push(milliseconds(start));

@@ -125,7 +125,7 @@ fn tables(runs: u32) -> Result<Figure> {
     let weights = world::backend_addresses(shape)
         .map(|address| {
             let endpoint = Endpoint {
-                address: address.into(),
+                address,
                 port: Some(80),
             };
             (endpoint, 1)

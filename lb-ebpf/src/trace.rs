@@ -6,13 +6,12 @@ use aya_ebpf::{helpers::bpf_ktime_get_ns, programs::XdpContext};
 use aya_log_ebpf::info;
 use lb_common::{
     abi::{
-        service::ServiceId,
         settings::TRACE_ALL,
         trace::{TraceState, TracedPacket},
     },
     endian::Be16,
     family::{Family as _, Reply as _, V4, V6},
-    wire::{Ip as _, Packet},
+    wire::Ip as _,
 };
 
 use crate::{
@@ -33,11 +32,12 @@ pub(crate) fn before<const FRAGS: bool>(context: &XdpContext) {
         return;
     };
     state.traced = 0;
-    let Some(service) = note::<FRAGS>(context, &mut state.before) else {
+    if !note::<FRAGS>(context, &mut state.before) {
         return;
-    };
+    }
     let wanted = settings::trace_service();
-    if (wanted == TRACE_ALL || service == Some(ServiceId(wanted))) && within_budget(state) {
+    let is_wanted = wanted == TRACE_ALL || state.before.service == u64::from(wanted) + 1;
+    if is_wanted && within_budget(state) {
         state.traced = 1;
     }
 }
@@ -82,30 +82,32 @@ fn renote<const FRAGS: bool>(context: &XdpContext) {
     let Some(state) = state() else {
         return;
     };
-    if note::<FRAGS>(context, &mut state.after).is_none() {
+    if !note::<FRAGS>(context, &mut state.after) {
         note_outer::<FRAGS>(context, &mut state.after);
     }
 }
 
 /// Reads the packet's addresses as they stand now, and the service that it is for, or that it is a reply
-/// of. `None`: it has none of all this, and nothing is noted.
+/// of. False: it has no addresses, and nothing is noted.
 #[inline(always)]
-fn note<const FRAGS: bool>(
-    context: &XdpContext,
-    into: &mut TracedPacket,
-) -> Option<Option<ServiceId>> {
-    let frame = parse::link::<FRAGS>(context).ok()?;
+fn note<const FRAGS: bool>(context: &XdpContext, into: &mut TracedPacket) -> bool {
+    let Ok(frame) = parse::link::<FRAGS>(context) else {
+        return false;
+    };
     if frame.link.ether_type.is(V4::ETHER_TYPE) {
-        Some(note_packet::<V4>(&parse::packet(frame).ok()?, into))
+        note_packet::<V4>(frame, into)
     } else if settings::ipv6() && frame.link.ether_type.is(V6::ETHER_TYPE) {
-        Some(note_packet::<V6>(&parse::packet(frame).ok()?, into))
+        note_packet::<V6>(frame, into)
     } else {
-        None
+        false
     }
 }
 
 #[inline(always)]
-fn note_packet<F: Tables>(packet: &Packet<'_, F>, into: &mut TracedPacket) -> Option<ServiceId> {
+fn note_packet<F: Tables>(frame: Frame<'_>, into: &mut TracedPacket) -> bool {
+    let Ok(packet) = parse::packet::<F>(frame) else {
+        return false;
+    };
     let flow = packet.flow();
     into.source = F::mapped(flow.source);
     into.destination = F::mapped(flow.destination);
@@ -113,15 +115,22 @@ fn note_packet<F: Tables>(packet: &Packet<'_, F>, into: &mut TracedPacket) -> Op
     into.destination_port = flow.destination_port;
     into.protocol = flow.protocol;
     into.flags = packet.transport.flags().0;
+    into.service = 0;
 
     let vip = F::vip_key(flow.destination, flow.destination_port, flow.protocol);
-    // SAFETY: inserted and deleted but never updated in place.
-    if let Some(service) = unsafe { F::vips().get(vip) } {
-        return Some(*service);
-    }
+    let every_port = F::vip_key(flow.destination, Be16::new(0), flow.protocol);
     let backend = F::vip_key(flow.source, flow.source_port, flow.protocol);
-    // SAFETY: as above.
-    unsafe { F::replies().get(backend) }.map(|reply| reply.service())
+    // SAFETY: inserted and deleted but never updated in place, here and below.
+    if let Some(service) = unsafe { F::vips().get(vip) } {
+        into.service = u64::from(service.0) + 1;
+    } else if settings::any_port()
+        && let Some(service) = unsafe { F::vips().get(every_port) }
+    {
+        into.service = u64::from(service.0) + 1;
+    } else if let Some(reply) = unsafe { F::replies().get(backend) } {
+        into.service = u64::from(reply.service().0) + 1;
+    }
+    true
 }
 
 /// Reads a tunnel's outer addresses; it has no ports that were looked for.

@@ -60,7 +60,6 @@ impl Verdict {
         }
     }
 
-
     /// What the driver is told.
     #[inline(always)]
     const fn action(self) -> u32 {

@@ -21,3 +21,5 @@ pub mod overrides;
 pub mod plan;
 pub mod prefix;
 pub mod upkeep;
+
+mod by_service;

@@ -250,31 +250,6 @@ impl Service {
         }
     }
 
-    /// The same at `port` of the VIP and of the backends, as `name` and without health checks.
-    ///
-    /// # Panics
-    /// Where a listener is not written as this file writes them.
-    pub fn at_port(&self, name: &str, port: u16) -> Self {
-        let move_to = |text: &str| {
-            let at: SocketAddr = text.parse().expect("an address with a port");
-            SocketAddr::new(at.ip(), port).to_string()
-        };
-        let mut service = self.clone();
-        name.clone_into(&mut service.name);
-        service.health.clear();
-        for listener in &mut service.listen {
-            let (protocol, at) = listener.split_once("://").expect("protocol://address");
-            *listener = format!("{protocol}://{}", move_to(at));
-        }
-        for backend in &mut service.backends {
-            // One without a port has the listener's.
-            if backend.address.parse::<SocketAddr>().is_ok() {
-                backend.address = move_to(&backend.address);
-            }
-        }
-        service
-    }
-
     /// Packets go to the backends' addresses of `family`, whatever the listeners' is.
     ///
     /// # Panics
@@ -387,17 +362,15 @@ mod tests {
     }
 
     #[test]
-    fn a_service_is_moved_to_another_port_and_family() {
+    fn backends_are_reached_by_the_other_family_too() {
         let mut service = Service::new("web", "tcp://10.77.0.80:80");
         let addresses = ["10.77.2.11:80", "10.77.2.12", "fd77:2::13"];
         service
             .backends
             .extend(addresses.map(|address| Backend::new("b", address)));
-        let mut moved = service.at_port("other", 81);
-        moved.reach_by(Family::Ipv6);
-        assert_eq!(moved.listen, ["tcp://10.77.0.80:81"]);
-        let addresses: Vec<_> = moved.backends.iter().map(|one| &one.address).collect();
-        assert_eq!(addresses, ["[fd77:2::11]:81", "fd77:2::12", "fd77:2::13"]);
+        service.reach_by(Family::Ipv6);
+        let addresses: Vec<_> = service.backends.iter().map(|one| &one.address).collect();
+        assert_eq!(addresses, ["[fd77:2::11]:80", "fd77:2::12", "fd77:2::13"]);
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub mod pinned;
 pub mod poll;
 pub mod process;
 pub mod programs;
+pub mod scapy;
 pub mod server;
 pub mod several;
 pub mod site;

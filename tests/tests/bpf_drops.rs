@@ -171,14 +171,14 @@ fn a_next_hop_that_leads_nowhere_is_told_apart() -> Result<()> {
     dropped("a port beyond the table", packet, DropReason::NoEgress).check(&mut bed)
 }
 
-/// Every reason is produced by a fixture of this file, of `bpf_reply.rs` or of `bpf_tunnels.rs`: a reason
+/// Every reason is produced by a fixture of this file, of `bpf_reply.rs` or of `bpf_tunnel_room.rs`: a reason
 /// that nothing leads to would be a counter that nobody increments.
 #[test]
 fn every_reason_is_shown_by_a_fixture() {
     let sources = [
         include_str!("bpf_drops.rs"),
         include_str!("bpf_reply.rs"),
-        include_str!("bpf_tunnels.rs"),
+        include_str!("bpf_tunnel_room.rs"),
     ]
     .concat();
     let missing: BTreeSet<_> = DropReason::ALL

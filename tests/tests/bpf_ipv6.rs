@@ -8,7 +8,9 @@ use lb_common::{
 use lb_userspace::model::Health;
 use testbed::{
     mode::{Family, Forward},
-    packets::{Bed, CLIENT_MAC, Expect, Fixture, Outcome, Segment, Side, WEB, Way, backend_mac},
+    packets::{
+        Bed, CLIENT_MAC, Expect, Fixture, Outcome, Segment, Setup, Side, WEB, Way, backend_mac,
+    },
 };
 
 const DNAT: Way = Way {
@@ -30,33 +32,30 @@ fn check_all(bed: &mut Bed, fixtures: &[Fixture]) -> Result<()> {
 
 #[test]
 fn every_segment_of_a_connection_reaches_the_backend() -> Result<()> {
-    for way in [DNAT, DSR] {
-        let Some(mut bed) = Bed::new(&way.services())? else {
-            return Ok(());
-        };
-        let segment = |flags| way.segment(&bed, flags);
+    Way::each([DNAT, DSR], &Setup::PLAIN, |bed, way| {
+        let segment = |flags| way.segment(bed, flags);
         let ack = segment(Flags::ACK);
         let mut label = ack.clone().traffic_class(0xb9);
         label.flow_label = 0xa_bcde;
         let mut every_bit = ack.clone().traffic_class(0xff);
         every_bit.flow_label = 0xf_ffff;
         let fixtures = [
-            way.fixture("a SYN is a new flow", &bed, &segment(Flags::SYN))?,
-            way.fixture("an ACK is not", &bed, &ack)?,
-            way.fixture("a payload", &bed, &ack.clone().payload(b"GET / HTTP/1.1"))?,
-            way.fixture("an odd payload", &bed, &ack.clone().payload(b"odd"))?,
-            way.fixture("a full packet", &bed, &ack.clone().payload(&[0xa5; 1440]))?,
-            way.fixture("a FIN", &bed, &segment(Flags::FIN | Flags::ACK))?,
-            way.fixture("a RST", &bed, &segment(Flags::RST))?,
-            way.fixture("no flag at all", &bed, &segment(0))?,
-            way.fixture("the last hop", &bed, &ack.clone().ttl(2))?,
-            way.fixture("the farthest", &bed, &ack.ttl(255))?,
-            way.fixture("traffic class and flow label stay", &bed, &label)?,
-            way.fixture("all of their bits", &bed, &every_bit)?,
+            way.fixture("a SYN is a new flow", bed, &segment(Flags::SYN))?,
+            way.fixture("an ACK is not", bed, &ack)?,
+            way.fixture("a payload", bed, &ack.clone().payload(b"GET / HTTP/1.1"))?,
+            way.fixture("an odd payload", bed, &ack.clone().payload(b"odd"))?,
+            way.fixture("a full packet", bed, &ack.clone().payload(&[0xa5; 1440]))?,
+            way.fixture("a FIN", bed, &segment(Flags::FIN | Flags::ACK))?,
+            way.fixture("a RST", bed, &segment(Flags::RST))?,
+            way.fixture("no flag at all", bed, &segment(0))?,
+            way.fixture("the last hop", bed, &ack.clone().ttl(2))?,
+            way.fixture("the farthest", bed, &ack.ttl(255))?,
+            way.fixture("traffic class and flow label stay", bed, &label)?,
+            way.fixture("all of their bits", bed, &every_bit)?,
         ];
-        check_all(&mut bed, &fixtures)?;
-    }
-    Ok(())
+        check_all(bed, &fixtures)?;
+        Ok(())
+    })
 }
 
 #[test]
@@ -65,12 +64,9 @@ fn padding_is_kept_and_not_counted() -> Result<()> {
         return Ok(());
     };
     let segment = DNAT.segment(&bed, Flags::SYN);
-    let mut fixture = DNAT.fixture("padded", &bed, &segment)?;
-    fixture.packet.extend([0xee; 9]);
-    if let Some(frame) = &mut fixture.expect.frame {
-        frame.extend([0xee; 9]);
-    }
-    fixture.check(&mut bed)
+    DNAT.fixture("padded", &bed, &segment)?
+        .padded(&[0xee; 9])
+        .check(&mut bed)
 }
 
 #[test]
@@ -115,19 +111,12 @@ fn a_datagrams_checksum_stays_right_and_never_becomes_none() -> Result<()> {
 /// receiver takes it is the receiver's matter.
 #[test]
 fn a_datagram_without_a_checksum_stays_without() -> Result<()> {
-    for way in [DNAT, DSR] {
-        let Some(mut bed) = Bed::new(&way.services())? else {
-            return Ok(());
-        };
-        let datagram = way.datagram(&bed, b"a question");
-        let mut fixture = way.fixture("no checksum", &bed, &datagram)?;
-        fixture.packet[UDP_CHECKSUM..UDP_CHECKSUM + 2].fill(0);
-        if let Some(frame) = &mut fixture.expect.frame {
-            frame[UDP_CHECKSUM..UDP_CHECKSUM + 2].fill(0);
-        }
-        fixture.check(&mut bed)?;
-    }
-    Ok(())
+    Way::each([DNAT, DSR], &Setup::PLAIN, |bed, way| {
+        let datagram = way.datagram(bed, b"a question");
+        way.fixture("no checksum", bed, &datagram)?
+            .replaced(b"a question".len() + 2, &[0, 0])
+            .check(bed)
+    })
 }
 
 #[test]
@@ -169,16 +158,16 @@ address = "fd77:2::11"
 
 #[test]
 fn a_backend_on_the_clients_side_is_reached_by_the_same_interface() -> Result<()> {
-    for way in [DNAT, DSR] {
-        let Some(mut bed) = Bed::new(&way.services_at(Side::Front))? else {
-            return Ok(());
-        };
-        let segment = way.segment(&bed, Flags::SYN);
-        let out = way.sent(&bed, &segment, Side::Front)?;
-        way.becomes("sent back", &segment, Outcome::Transmit, out)
-            .check(&mut bed)?;
-    }
-    Ok(())
+    let setup = Setup {
+        backend: Side::Front,
+        ..Setup::PLAIN
+    };
+    Way::each([DNAT, DSR], &setup, |bed, way| {
+        let segment = way.segment(bed, Flags::SYN);
+        let out = way.sent(bed, &segment, Side::Front)?;
+        let sent_back = way.becomes("sent back", &segment, Outcome::Transmit, out);
+        sent_back.check(bed)
+    })
 }
 
 #[test]

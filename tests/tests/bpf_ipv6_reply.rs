@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use lb_common::{abi::counters::DropReason, wire::tcp::Flags};
 use testbed::{
     mode::{Family, Forward},
-    packets::{Bed, CLIENT_MAC, Expect, Extension, Fixture, Outcome, Segment, Side, Way},
+    packets::{Bed, CLIENT_MAC, Extension, Fixture, Segment, Side, Way},
 };
 
 const DNAT: Way = Way {
@@ -21,10 +21,7 @@ fn answer(bed: &Bed, flags: u8) -> Segment {
 }
 
 fn dropped(name: &'static str, answer: &Segment, reason: DropReason) -> Fixture {
-    Fixture {
-        from: Side::Back,
-        ..Fixture::dropped(name, answer.bytes(), reason)
-    }
+    Fixture::dropped(name, answer.bytes(), reason).coming_from(Side::Back)
 }
 
 #[test]
@@ -76,12 +73,9 @@ fn an_answers_checksum_stays_right_and_never_becomes_none() -> Result<()> {
     }
     assert_eq!(all_ones, 1);
     let answer = DNAT.answer(&bed, None, b"an answer");
-    let mut fixture = DNAT.reply("no checksum", &bed, &answer);
-    fixture.packet[UDP_CHECKSUM..UDP_CHECKSUM + 2].fill(0);
-    if let Some(frame) = &mut fixture.expect.frame {
-        frame[UDP_CHECKSUM..UDP_CHECKSUM + 2].fill(0);
-    }
-    fixture.check(&mut bed)
+    DNAT.reply("no checksum", &bed, &answer)
+        .replaced(b"an answer".len() + 2, &[0, 0])
+        .check(&mut bed)
 }
 
 #[test]
@@ -149,22 +143,10 @@ fn an_answer_to_a_neighbour_not_yet_known_is_handed_to_the_daemon() -> Result<()
     let mut punts = bed.dataplane().take_punts().context("given out once")?;
     let mut answer = answer(&bed, Flags::SYN | Flags::ACK);
     answer.destination.set_ip("fd77:1::77".parse()?);
-    // All but the link header is ready to send.
-    let mut out = DNAT.answered(&bed, &answer);
-    out.link = answer.link;
-    Fixture {
-        name: "a new neighbour",
-        from: Side::Back,
-        packet: answer.bytes(),
-        expect: Expect {
-            outcome: Outcome::Punt,
-            frame: Some(out.bytes()),
-            counted: None,
-        },
-    }
-    .check(&mut bed)?;
+    DNAT.punt("a new neighbour", &bed, &answer)
+        .check(&mut bed)?;
     let punted = punts.next().context("one packet")?;
-    let packet = out.packet();
+    let packet = DNAT.answered(&bed, &answer).packet();
     assert_eq!(&punted[..packet.len()], packet);
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use lb_common::abi::settings::{Settings, feature};
+use lb_common::abi::settings::{Settings, TRACE_ALL, feature};
 use lb_userspace::{
     dataplane::costs::{Variant, loads},
     model::Limits,
@@ -93,15 +93,16 @@ fn any_combination_of_features_loads() -> Result<()> {
     let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64;
     for (number, features) in chosen_sets(seed).into_iter().enumerate() {
         // By turns: what differs between the programs is little beside what the features do.
-        let (variant, more) = [
-            (Variant::Plain, 0),
-            (Variant::Traced, 0),
-            (Variant::Frags, 0),
-            (Variant::TracedFrags, 0),
-            (Variant::Plain, feature::DRY_RUN),
+        let (variant, more, trace_service) = [
+            (Variant::Plain, 0, 0),
+            (Variant::Traced, 0, 0),
+            (Variant::Frags, 0, 0),
+            (Variant::TracedFrags, 0, TRACE_ALL),
+            (Variant::Plain, feature::DRY_RUN, 0),
         ][number % 5];
         let settings = Settings {
             features: features | more,
+            trace_service,
             ..Settings::default()
         };
         loads(variant, SMALL, &settings).with_context(|| {

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use lb_common::{abi::counters::DropReason, wire::tcp::Flags};
 use testbed::{
     mode::Forward,
-    packets::{Bed, Expect, Fixture, Outcome, Setup, Side, WEB, Way},
+    packets::{Bed, Fixture, Outcome, Setup, Side, WEB, Way},
 };
 
 /// Customers' tags.
@@ -24,107 +24,78 @@ const TAGS: [&[[u16; 2]]; 8] = [
     &[[CUSTOMER, 0x0001], [SERVICE, 0x8100]],
 ];
 
-fn bed(services: &str) -> Result<Option<Bed>> {
-    Bed::with(&Setup {
-        services,
-        vlan: true,
-        ..Setup::default()
-    })
-}
+const TAGGED: Setup<'_> = Setup {
+    vlan: true,
+    ..Setup::PLAIN
+};
 
 #[test]
 fn tags_stay_on_the_way_to_the_backend() -> Result<()> {
-    for way in Way::all() {
-        let Some(mut bed) = bed(&way.services())? else {
-            return Ok(());
-        };
+    Way::each(Way::all(), &TAGGED, |bed, way| {
         let (segment, datagram) = (
-            way.segment(&bed, Flags::SYN).payload(b"odd"),
-            way.datagram(&bed, b"even"),
+            way.segment(bed, Flags::SYN).payload(b"odd"),
+            way.datagram(bed, b"even"),
         );
         for tags in [&[][..]].into_iter().chain(TAGS) {
             for segment in [&segment, &datagram] {
                 let segment = segment.clone().tags(tags);
-                way.fixture("tagged", &bed, &segment)?.check(&mut bed)?;
-                let mut padded = way.fixture("tagged and padded", &bed, &segment)?;
-                padded.packet.extend([0; 4]);
-                if let Some(frame) = &mut padded.expect.frame {
-                    frame.extend([0; 4]);
-                }
-                padded.check(&mut bed)?;
+                way.fixture("tagged", bed, &segment)?.check(bed)?;
+                let padded = way.fixture("tagged and padded", bed, &segment)?;
+                padded.padded(&[0; 4]).check(bed)?;
             }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[test]
 fn tags_stay_where_the_backend_is_on_the_clients_side() -> Result<()> {
-    for way in Way::all() {
-        let Some(mut bed) = bed(&way.services_at(Side::Front))? else {
-            return Ok(());
-        };
+    let setup = Setup {
+        backend: Side::Front,
+        ..TAGGED
+    };
+    Way::each(Way::all(), &setup, |bed, way| {
         for tags in TAGS {
-            let segment = way.segment(&bed, Flags::ACK).tags(tags);
-            let out = way.sent(&bed, &segment, Side::Front)?;
+            let segment = way.segment(bed, Flags::ACK).tags(tags);
+            let out = way.sent(bed, &segment, Side::Front)?;
             way.becomes("tagged", &segment, Outcome::Transmit, out)
-                .check(&mut bed)?;
+                .check(bed)?;
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[test]
 fn tags_stay_on_the_way_back() -> Result<()> {
-    for way in Way::all() {
-        if way.forward != Forward::Dnat {
-            continue;
-        }
-        let Some(mut bed) = bed(&way.services())? else {
-            return Ok(());
-        };
+    Way::each(Way::of(Forward::Dnat), &TAGGED, |bed, way| {
         let mut punts = bed.dataplane().take_punts().context("given out once")?;
         for tags in TAGS {
             for flags in [Some(Flags::SYN | Flags::ACK), None] {
-                let answer = way.answer(&bed, flags, b"an answer").tags(tags);
-                way.reply("tagged", &bed, &answer).check(&mut bed)?;
+                let answer = way.answer(bed, flags, b"an answer").tags(tags);
+                way.reply("tagged", bed, &answer).check(bed)?;
 
                 let mut unknown = answer;
                 unknown
                     .destination
                     .set_ip(Side::Front.address(way.inner, 77));
-                let mut out = way.answered(&bed, &unknown);
-                out.link = unknown.link;
-                Fixture {
-                    name: "to a neighbour not yet known",
-                    from: Side::Back,
-                    packet: unknown.bytes(),
-                    expect: Expect {
-                        outcome: Outcome::Punt,
-                        frame: Some(out.bytes()),
-                        counted: None,
-                    },
-                }
-                .check(&mut bed)?;
+                let punt = way.punt("to a neighbour not yet known", bed, &unknown);
+                punt.check(bed)?;
                 // The daemon gets the packet alone.
                 let punted = punts.next().context("one packet")?;
-                let packet = out.packet();
+                let packet = way.answered(bed, &unknown).packet();
                 assert_eq!(&punted[..packet.len()], packet);
             }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[test]
 fn what_is_not_known_behind_the_tags_passes() -> Result<()> {
-    for way in Way::all() {
-        let Some(mut bed) = bed(&way.services())? else {
-            return Ok(());
-        };
+    Way::each(Way::of(Forward::Dnat), &TAGGED, |bed, way| {
         let mut fixtures = Vec::new();
         let passed = |name, packet| Fixture::passed(name, Side::Front, packet);
-        let segment = way.segment(&bed, Flags::SYN);
+        let segment = way.segment(bed, Flags::SYN);
         for third in [CUSTOMER, SERVICE] {
             let three = segment
                 .clone()
@@ -147,39 +118,31 @@ fn what_is_not_known_behind_the_tags_passes() -> Result<()> {
             other.destination.set_port(81);
             fixtures.push(passed("another port", other.bytes()));
         }
-        fixtures
-            .iter()
-            .try_for_each(|fixture| fixture.check(&mut bed))?;
-    }
-    Ok(())
+        fixtures.iter().try_for_each(|fixture| fixture.check(bed))?;
+        Ok(())
+    })
 }
 
 #[test]
 fn a_frame_that_ends_in_its_headers_is_malformed() -> Result<()> {
-    for way in Way::all() {
-        let Some(mut bed) = bed(&way.services())? else {
-            return Ok(());
-        };
+    Way::each(Way::of(Forward::Dnat), &TAGGED, |bed, way| {
         for tags in TAGS {
-            let frame = way.segment(&bed, Flags::SYN).tags(tags).bytes();
+            let frame = way.segment(bed, Flags::SYN).tags(tags).bytes();
             // The kernel runs no program on less than an Ethernet header.
             for length in 14..frame.len() {
                 let packet = frame[..length].to_vec();
-                Fixture::dropped("cut", packet, DropReason::Malformed).check(&mut bed)?;
+                Fixture::dropped("cut", packet, DropReason::Malformed).check(bed)?;
             }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[test]
 fn other_reasons_to_drop_hold_behind_tags() -> Result<()> {
-    for way in Way::all() {
-        let Some(mut bed) = bed(&way.services())? else {
-            return Ok(());
-        };
+    Way::each(Way::all(), &TAGGED, |bed, way| {
         for tags in TAGS {
-            let segment = way.segment(&bed, Flags::ACK).tags(tags);
+            let segment = way.segment(bed, Flags::ACK).tags(tags);
             let mut martian = segment.clone();
             martian.source.set_ip(martian.destination.ip());
             let mut fixtures = vec![
@@ -192,10 +155,10 @@ fn other_reasons_to_drop_hold_behind_tags() -> Result<()> {
             ];
             if way.is_tunnel() {
                 // Tags are no part of what the MTU limits.
-                let outer = way.outer(&bed, &segment, Side::Back)?.length() as u64;
+                let outer = way.outer(bed, &segment, Side::Back)?.length() as u64;
                 let room = (1500 - outer - segment.ip_length()) as usize;
                 let fits = segment.clone().payload(&vec![7; room]);
-                fixtures.push(way.fixture("it fits", &bed, &fits)?);
+                fixtures.push(way.fixture("it fits", bed, &fits)?);
                 let large = segment.payload(&vec![7; room + 1]);
                 fixtures.push(Fixture::dropped(
                     "one byte too many",
@@ -203,12 +166,10 @@ fn other_reasons_to_drop_hold_behind_tags() -> Result<()> {
                     DropReason::TunnelTooBig,
                 ));
             }
-            fixtures
-                .iter()
-                .try_for_each(|fixture| fixture.check(&mut bed))?;
+            fixtures.iter().try_for_each(|fixture| fixture.check(bed))?;
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[test]

@@ -1,14 +1,19 @@
 //! A changed file takes effect on `reload`; a wrong one changes nothing.
 
-use std::fs;
+use std::{collections::BTreeSet, fs, net::SocketAddrV4, time::Duration};
 
 use anyhow::Result;
 use testbed::{
     cli::stderr,
     config::{Backend, Config, Health, Limits},
+    http::{self, Timeouts},
     site::Site,
+    status::Status,
     topology::{Topology, VIP},
 };
+
+/// Where a second service listens.
+const SHOP: SocketAddrV4 = SocketAddrV4::new(*VIP.ip(), 8080);
 
 #[test]
 fn a_backend_comes_and_another_goes() -> Result<()> {
@@ -61,6 +66,54 @@ fn a_backend_comes_and_another_goes() -> Result<()> {
         ["b2", "b3", "b4"],
         "{report}"
     );
+    Ok(())
+}
+
+/// Only the service that gets it differs from the configuration before: the other one, where it is
+/// finishing its connections, has to give it up all the same.
+#[test]
+fn a_backend_that_one_service_lost_serves_another() -> Result<()> {
+    let split = |config: &mut Config| {
+        let web = config.web();
+        web.connections.drain_timeout = Some(Duration::from_secs(600));
+        let mut shop = web.clone();
+        shop.name = "shop".to_owned();
+        shop.listen = vec![format!("tcp://{SHOP}")];
+        shop.backends = web.backends.split_off(2);
+        config.services.push(shop);
+    };
+    let Some(mut site) = Site::build(&Topology::builder(), split)? else {
+        return Ok(());
+    };
+    let lost = site.daemon.config().services[0].backends[1].clone();
+    let reload = |site: &mut Site, change: &dyn Fn(&mut Config)| {
+        site.daemon.set_config(change)?;
+        let output = site.daemon.reload()?;
+        anyhow::ensure!(output.status.success(), "{}", stderr(&output));
+        site.daemon.status()
+    };
+    let status = reload(&mut site, &|config| drop(config.services[0].backends.pop()))?;
+    let leaving = |status: &Status| status.web().backends.iter().any(|b| b.name == lost.address);
+    assert!(leaving(&status), "{:#?}", status.web());
+
+    let status = reload(&mut site, &|config| {
+        config.services[1].backends.push(lost.clone());
+    })?;
+    assert!(!leaving(&status), "{:#?}", status.web());
+    let recovery = Health::quick().recovery();
+    site.daemon.wait_until("b2 to serve", recovery, |status| {
+        let shop = status.services.iter().find(|s| s.name == "shop");
+        shop.is_some_and(|shop| shop.backends.iter().any(|b| b.name == "b2" && b.serves()))
+    })?;
+    let mut answered = BTreeSet::new();
+    for _ in 0..40 {
+        let get = || http::get(SHOP.into(), Timeouts::default());
+        let reply = site.client().block_on(get)?;
+        answered.insert(reply.backend().to_owned());
+    }
+    assert_eq!(answered, ["b2", "b3"].map(str::to_owned).into());
+    let answered = site.get_many(20)?.answered;
+    assert_eq!(answered.keys().collect::<Vec<_>>(), ["b1"]);
     Ok(())
 }
 

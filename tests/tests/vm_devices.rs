@@ -5,9 +5,11 @@ use anyhow::Result;
 use testbed::{
     config::{Config, Interface},
     daemon::Daemon,
+    decap::Decap,
     netlink,
     site::{self, Site},
     topology::Topology,
+    tunnel_end::{TunnelEnd, arguments},
 };
 
 /// What the daemon says when it is told to attach to `name`, which `make` makes on the load balancer.
@@ -68,5 +70,20 @@ fn a_vlan_on_a_bond_is_refused_with_the_bonds_member() -> Result<()> {
         let wanted = "interface bond0.7 is a VLAN device; attach to its member back";
         assert!(line.ends_with(wanted), "{line}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_vlan_device_of_a_backend_is_refused_with_its_parent() -> Result<()> {
+    let Some(end) = TunnelEnd::build()? else {
+        return Ok(());
+    };
+    end.backend.run(|| netlink::add_vlan("eth0.5", "eth0", 5))?;
+    let decap = Decap::prepare(&end.backend, &arguments(&["--interface", "eth0.5"]))?;
+    let ended = decap.run_to_end()?;
+    let wanted = "interface eth0.5 is a VLAN device; attach to its parent eth0";
+    assert!(ended.only_line()?.ends_with(wanted), "{}", ended.output);
+    assert_eq!((ended.code(), end.program()?), (Some(1), None));
+    assert!(!decap.pins().exists());
     Ok(())
 }

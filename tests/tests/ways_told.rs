@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use lb_userspace::admin::{FlowList, explain::Explanation};
 use testbed::{
     cli::stderr,
-    mode::Family,
+    poll,
     site::Site,
     topology::{CLIENT, Topology},
     ways::{DIRECT, REWRITTEN, Way, Ways},
@@ -47,31 +47,35 @@ fn explain_agrees(all: &Ways, way: Way) -> Result<()> {
 
 /// Of a traced packet to the VIP: where it came from, and where it went if that shows.
 fn trace_tells(all: &Ways, way: Way) -> Result<()> {
+    let programs = all.site.programs()?;
     let name = way.name();
-    let mut command =
-        (all.site.daemon.cli()).command(&["trace", "--service", &name, "--limit", "1"])?;
+    let line = ["trace", "--service", &name, "--limit", "60"];
+    let mut command = all.site.daemon.cli().command(&line)?;
     command.stdout(Stdio::piped());
     let trace = command.spawn().context("starting the trace")?;
-    let programs = all.site.programs()?;
-    testbed::poll::until_true("the tracing program", SOON, || {
-        all.site.programs().is_ok_and(|now| now != programs) || all.ask(way).is_err()
+    poll::until_true("the tracing program", SOON, || {
+        all.site.programs().is_ok_and(|now| now != programs)
     })?;
     all.ask(way)?;
     let output = trace.wait_with_output()?;
+    poll::until_true("the tracing program to be gone", SOON, || {
+        all.site.programs().is_ok_and(|now| now == programs)
+    })?;
     let text = String::from_utf8(output.stdout)?;
-    let line = text.lines().next().context("a line")?;
-    let from = match way.vip {
-        Family::Ipv4 => format!("{}:", way.vip.at(CLIENT.into())),
-        Family::Ipv6 => format!("[{}]:", way.vip.at(CLIENT.into())),
-    };
-    assert!(line.contains(&from), "{from} is not in {line}");
-    let to = format!("> {}", way.vip());
-    assert!(line.contains(&to), "{to} is not in {line}");
+    let (vip, any) = (way.vip(), client(way, 0).to_string());
+    let wanted = format!("{}:", any.trim_end_matches(":0"));
+    // Replies are of the service, too.
+    let line = text
+        .lines()
+        .find(|line| line.contains(&format!("> {vip} ")));
+    let line = line.with_context(|| text.clone())?;
+    assert!(line.contains(&wanted), "{wanted} is not in {line}");
     if way.forward.is_tunnel() {
         let (_, after) = line.split_once(" as ").with_context(|| line.to_owned())?;
+        let (_, to) = after.split_once(" > ").with_context(|| line.to_owned())?;
         let backends = &all.site.topology.backends;
         let mut ends = backends.iter().map(|b| b.at(way.backends).ip().to_string());
-        assert!(ends.any(|end| after.contains(&end)), "{line}");
+        assert!(ends.any(|end| to.contains(&end)), "{line}");
     }
     Ok(())
 }

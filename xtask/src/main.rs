@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 mod commands;
 mod guest;
 mod host;
+mod scapy;
 mod step;
 
 use commands::{bench, clean, fuzz, lint, playground, report, run, setup, test};
@@ -41,7 +42,7 @@ enum Command {
     Report(report::Args),
     /// Feed the packet parser and the configuration random input
     Fuzz(fuzz::Args),
-    /// Install what builds need: toolchain component and BPF linker
+    /// Install what builds and tests need: toolchain component, BPF linker, scapy
     Setup,
     /// Remove everything that was built, and report what else was left behind
     Clean,

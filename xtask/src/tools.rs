@@ -105,8 +105,12 @@ fn parse_version(output: &[u8]) -> Option<&str> {
         .nth(1)
 }
 
-/// Held until dropped; the kernel lets go of it when the process dies.
-fn lock(tools: &Path) -> Result<File> {
+/// Keeps others from installing below `tools`. Held until dropped; the kernel lets go of it when the process
+/// dies.
+///
+/// # Errors
+/// Where the folder cannot be written.
+pub fn lock(tools: &Path) -> Result<File> {
     fs::create_dir_all(tools).with_context(|| format!("creating {}", tools.display()))?;
     let path = tools.join(".lock");
     let file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;

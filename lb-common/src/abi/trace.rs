@@ -29,6 +29,8 @@ pub struct TracedPacket {
     pub source: Be128,
     /// Destination address, likewise.
     pub destination: Be128,
+    /// The service that it is for, or that it is a reply of: its id and one; 0: none.
+    pub service: u64,
     /// Source port.
     pub source_port: Be16,
     /// Destination port.
@@ -41,4 +43,4 @@ pub struct TracedPacket {
     pub reserved: u16,
 }
 
-const _: () = assert!(size_of::<TraceState>() == 104);
+const _: () = assert!(size_of::<TraceState>() == 120);

@@ -60,9 +60,8 @@ pub struct End<S> {
     pub gue_port: Be16,
     /// Where tunnels may come from.
     pub sources: S,
-    /// Bytes of the frame, where it may lie in several buffers and the cursor sees the first; `None`:
-    /// the cursor sees all of it.
-    pub frame_length: Option<u32>,
+    /// Bytes of the frame. It may lie in several buffers, and the cursor see the first.
+    pub frame_length: u32,
 }
 
 /// A frame whose outer header may be taken off; the inner header has its congestion mark already.
@@ -130,7 +129,7 @@ impl<S: Sources> End<S> {
             ecn: Ecn::of(ip.traffic_class()),
             header: ip.total_length() - payload.length,
             payload: payload.length,
-            whole: self.holds(&cursor, &link, ip.total_length(), payload.length),
+            whole: self.holds(&link, ip.total_length()),
         };
         take(cursor, link, outer, self.gue_port, || {
             self.sources.has_ipv4(source)
@@ -153,26 +152,21 @@ impl<S: Sources> End<S> {
             _ => {}
         }
         let payload = u32::from(ip.payload_length());
-        let total = Ipv6::LENGTH + payload;
         let outer = Outer {
             protocol: ip.next_header(),
             fragment: Fragment::Whole,
             ecn: Ecn::of(ip.traffic_class()),
             header: Ipv6::LENGTH,
             payload,
-            whole: self.holds(&cursor, &link, total, payload),
+            whole: self.holds(&link, Ipv6::LENGTH + payload),
         };
         take(cursor, link, outer, self.gue_port, listed)
     }
 
-    /// Whether the frame has all of an IP packet of `total` bytes; the cursor stands before its last
-    /// `payload` ones.
+    /// Whether the frame has all of an IP packet of `total` bytes.
     #[inline(always)]
-    fn holds(&self, cursor: &Cursor<'_>, link: &Link<'_>, total: u32, payload: u32) -> bool {
-        match self.frame_length {
-            Some(length) => link.length() + total <= length,
-            None => cursor.has(payload as u16),
-        }
+    fn holds(&self, link: &Link<'_>, total: u32) -> bool {
+        link.length() + total <= self.frame_length
     }
 }
 

@@ -38,7 +38,8 @@ static DECAP_SETTINGS: MaybeUninit<DecapSettings> = MaybeUninit::zeroed();
 /// The program: judges one frame.
 #[xdp]
 fn decap(context: XdpContext) -> u32 {
-    conclude(judge(&context, None))
+    let length = context.data_end() - context.data();
+    conclude(judge(&context, length as u32))
 }
 
 /// The same for interfaces whose frames may lie in several buffers, of which the first has the headers.
@@ -46,11 +47,11 @@ fn decap(context: XdpContext) -> u32 {
 fn decap_frags(context: XdpContext) -> u32 {
     // SAFETY: the context is the program's own.
     let length = unsafe { bpf_xdp_get_buff_len(context.ctx) } as u32;
-    conclude(judge(&context, Some(length)))
+    conclude(judge(&context, length))
 }
 
 #[inline(always)]
-fn judge(context: &XdpContext, frame_length: Option<u32>) -> DecapCounter {
+fn judge(context: &XdpContext, frame_length: u32) -> DecapCounter {
     let end = End {
         // SAFETY: initialised above, and only ever replaced by other settings; volatile, so that the
         // read stays for the verifier to resolve.

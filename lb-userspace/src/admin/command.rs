@@ -65,7 +65,7 @@ pub struct TraceOptions {
 }
 
 /// What a reload changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ReloadReport {
     /// The configuration's number: [`super::status::Config::generation`].
     pub generation: u64,
@@ -74,6 +74,12 @@ pub struct ReloadReport {
     /// What is odd about the file but not wrong.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// How long it took to read and check the files.
+    #[serde(default)]
+    pub read_ms: f64,
+    /// How long it took then until they were in force.
+    #[serde(default)]
+    pub applied_ms: f64,
 }
 
 /// Why the controller did not do what it was asked. Nothing has changed.

@@ -33,6 +33,8 @@ fn text(report: &ReloadReport) -> String {
         generation,
         changes,
         warnings: _,
+        read_ms: _,
+        applied_ms: _,
     } = report;
     if changes.is_empty() {
         return format!("nothing changed (generation {generation})");
@@ -51,7 +53,7 @@ mod tests {
         let mut report = ReloadReport {
             generation: 4,
             changes: vec!["service web: backend web-3 added".to_owned()],
-            warnings: vec![],
+            ..ReloadReport::default()
         };
         assert_eq!(
             text(&report),

@@ -5,7 +5,7 @@
 
 mod ways;
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{interfaces::lowest, state::Controller};
 use crate::{
@@ -26,23 +26,46 @@ impl Controller {
         }
         alarms.extend(self.unforwarded_replies());
         alarms.extend(self.narrow_tunnels());
-        for service in &self.model.services {
-            let backends = service.backends.iter();
-            alarms.extend(backends.filter_map(|backend| self.next_hop_alarm(service, backend)));
-        }
+        alarms.extend(self.next_hop_alarms());
         alarms
     }
 
     /// Logs what began and what is over since the last call.
     pub(super) fn log_alarms(&mut self) {
-        let alarms = self.alarms();
-        for text in alarms.iter().filter(|text| !self.told.contains(text)) {
+        let alarms: BTreeSet<String> = self.alarms().into_iter().collect();
+        for text in alarms.difference(&self.told) {
             log::warn!("alarm: {text}");
         }
-        for text in self.told.iter().filter(|text| !alarms.contains(text)) {
+        for text in self.told.difference(&alarms) {
             log::info!("alarm over: {text}");
         }
         self.told = alarms;
+    }
+
+    /// Backends whose next hop is missing, in the model's order.
+    fn next_hop_alarms(&self) -> Vec<String> {
+        let is_missing = |state: &State| match state {
+            State::Resolved {
+                ifindex, source, ..
+            } => source.is_none() || self.egress_port(*ifindex).is_none(),
+            State::Unresolved { .. } => true,
+        };
+        let next_hops = self.next_hops.iter();
+        let missing: BTreeSet<IpAddr> = next_hops
+            .filter(|(_, state)| is_missing(state))
+            .map(|(address, _)| *address)
+            .collect();
+        if missing.is_empty() {
+            return Vec::new();
+        }
+        let backends = |service: &model::Service| -> Vec<String> {
+            let backends = service.backends.iter();
+            backends
+                .filter(|backend| missing.contains(&backend.address))
+                .filter_map(|backend| self.next_hop_alarm(service, backend))
+                .collect()
+        };
+        self.model.services.iter().flat_map(backends).collect()
     }
 
     /// Whether a backend's next hop is missing. One whose health check says so, too, gets no packets

@@ -97,7 +97,7 @@ impl Controller {
             }
         };
         Some(status::Flows {
-            entries: self.upkeep.gauges(id).entries,
+            entries: self.upkeep.entries(id),
             lookups: counted.lookups,
             misses: counted.misses,
             inserts: counted.inserts,
@@ -111,9 +111,9 @@ impl Controller {
         let (Some(held), true) = (held, service.connections.tracking != Tracking::Never) else {
             return Some(0);
         };
-        let gauges = self.upkeep.gauges(self.image.service_id(service)?);
-        gauges.entries?;
-        Some(gauges.backends.get(&held.local).map_or(0, |b| b.entries))
+        let id = self.image.service_id(service)?;
+        self.upkeep.entries(id)?;
+        Some(self.upkeep.gauges(id, held.local).entries)
     }
 
     /// Whether a backend has no flows left that packets could still bring it; `None`: not known, or not
@@ -130,9 +130,9 @@ impl Controller {
         if service.connections.tracking == Tracking::Never {
             return Some(true);
         }
-        let gauges = self.upkeep.gauges(self.image.service_id(service)?);
-        let backend = gauges.backends.get(&held.local).copied();
-        match (gauges.entries, backend.unwrap_or_default()) {
+        let id = self.image.service_id(service)?;
+        let backend = self.upkeep.gauges(id, held.local);
+        match (self.upkeep.entries(id), backend) {
             (_, backend) if backend.is_drained => Some(true),
             (Some(_), backend) if backend.entries > 0 => Some(false),
             _ => None,

@@ -3,7 +3,9 @@
 //! Events come in (health, next hops, links, admin commands, signals); each batch of them leads to
 //! one plan, and the plan to the fewest writes. Nobody else writes maps.
 
+mod addresses;
 mod alarms;
+mod changes;
 mod explain;
 mod flows;
 mod interfaces;
@@ -14,8 +16,10 @@ mod retired;
 mod startup;
 mod state;
 mod status;
+mod touched;
 mod trace;
 mod upkeep;
+mod views;
 mod written;
 
 use std::{path::Path, time::Duration};

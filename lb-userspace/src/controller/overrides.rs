@@ -41,7 +41,7 @@ impl Controller {
         if changed {
             log::info!("{target}: {change} by command");
             self.overrides = self.said.resolve(&self.model);
-            self.touched.all();
+            self.touched.add(&target.service);
             self.reconcile_or_log();
         }
         Ok(self.report(target, changed))

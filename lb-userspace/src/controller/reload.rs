@@ -1,17 +1,24 @@
 //! Reload: a new configuration takes the old one's place, or nothing changes at all.
 
-use std::{collections::BTreeMap, mem, time::SystemTime};
+use std::{
+    mem,
+    time::{Instant, SystemTime},
+};
 
 use lb_common::abi::settings::Settings;
 
 use super::{
-    Error, interfaces,
+    Error,
+    changes::Changes,
+    interfaces,
     state::{Controller, LastReload},
+    status::milliseconds,
+    touched::Touched,
 };
 use crate::{
     admin::{Refusal, ReloadReport},
     config,
-    model::{Daemon, Interface, Limits, Model, Service},
+    model::{Daemon, Interface, Limits, Model},
     neighbor,
     plan::{self, Desired, Seed},
 };
@@ -32,6 +39,7 @@ impl Controller {
     }
 
     async fn try_reload(&mut self) -> Result<ReloadReport, Refusal> {
+        let begin = Instant::now();
         let config::Loaded {
             model,
             warnings,
@@ -46,34 +54,40 @@ impl Controller {
                  on_stop = \"keep\")"
             )));
         }
-        let changes = changes(&self.model, &model);
-        self.take_over(model).await.map_err(|error| match error {
-            error if error.is_config() => Refusal::invalid_config(error.to_string()),
-            error => Refusal::unavailable(error.to_string()),
-        })?;
+        let read = Instant::now();
+        let changes = Changes::between(&self.model, &model);
+        self.take_over(model, &changes.touched)
+            .await
+            .map_err(|error| match error {
+                error if error.is_config() => Refusal::invalid_config(error.to_string()),
+                error => Refusal::unavailable(error.to_string()),
+            })?;
         self.generation += 1;
         self.loaded_at = SystemTime::now();
         self.warnings.clone_from(&warnings);
         log::info!(
             "configuration {} in force: {}",
             self.generation,
-            summary(&changes)
+            changes.summary()
         );
         Ok(ReloadReport {
             generation: self.generation,
-            changes,
+            changes: changes.lines,
             warnings: warnings.iter().map(ToString::to_string).collect(),
+            read_ms: milliseconds(read - begin),
+            applied_ms: milliseconds(read.elapsed()),
         })
     }
 
-    async fn take_over(&mut self, model: Model) -> Result<(), Error> {
+    /// Puts a model in force; `changed`: what differs from the one that is.
+    async fn take_over(&mut self, model: Model, changed: &Touched) -> Result<(), Error> {
         if model.interfaces.is_empty() {
             return Err(Error::NoInterface {
                 file: "the configuration".to_owned(),
             });
         }
         let seed = Seed::derive(model.daemon.seed.as_deref());
-        self.check_room(&model, &seed)?;
+        self.check_room(&model, &seed, changed.clone())?;
         let links = neighbor::links().await?;
         let devices = interfaces::find(&self.to_be_there(&model, &links), &links)?;
         let before = *self.dataplane.settings();
@@ -91,16 +105,16 @@ impl Controller {
         }
         let old = mem::replace(&mut self.model, model);
         let old_seed = mem::replace(&mut self.seed, seed);
-        let (views, checks) = (self.views.clone(), self.checks.clone());
-        self.watch();
+        let former = self.watch(changed);
         if let Err(error) = self.reconcile() {
-            (self.model, self.views, self.checks) = (old, views, checks);
-            self.seed = old_seed;
-            self.watch();
+            (self.model, self.seed) = (old, old_seed);
+            self.unwatch(former);
             self.detach_all_but(&old_names)?;
             self.load_with(before)?;
             return Err(error);
         }
+        // It may be large, and nobody waits for it to be gone.
+        tokio::task::spawn_blocking(move || drop((old, former)));
         let names: Vec<_> = self
             .model
             .interfaces
@@ -114,14 +128,21 @@ impl Controller {
     }
 
     /// What there is no room for is refused before anything is touched.
-    pub(super) fn check_room(&self, model: &Model, seed: &Seed) -> Result<(), Error> {
+    pub(super) fn check_room(
+        &self,
+        model: &Model,
+        seed: &Seed,
+        mut touched: Touched,
+    ) -> Result<(), Error> {
+        touched.join(self.touched.clone());
+        let touched = touched.widened(model, seed, &self.image);
         let desired = Desired {
             model,
             views: &self.views,
             overrides: &self.overrides,
             seed,
             progress: plan::Progress::none(),
-            scope: plan::Scope::All,
+            scope: touched.scope(),
         };
         plan::reconcile(&desired, &self.image)?;
         Ok(())
@@ -194,130 +215,6 @@ fn fixed_while_running(old: &Model, new: &Model) -> Option<&'static str> {
     .find_map(|(differs, name)| differs.then_some(name))
 }
 
-/// What a reload changes, a line each.
-fn changes(old: &Model, new: &Model) -> Vec<String> {
-    let mut lines = Vec::new();
-    let by_name = |model: &Model| -> BTreeMap<_, _> {
-        model
-            .services
-            .iter()
-            .map(|s| (s.name.clone(), s.clone()))
-            .collect()
-    };
-    let (old_services, new_services) = (by_name(old), by_name(new));
-    for name in old_services
-        .keys()
-        .filter(|name| !new_services.contains_key(*name))
-    {
-        lines.push(format!("service {name} removed"));
-    }
-    for (name, service) in &new_services {
-        match old_services.get(name) {
-            None => lines.push(format!("service {name} added")),
-            Some(before) => service_changes(before, service, &mut lines),
-        }
-    }
-    for interface in &old.interfaces {
-        if !new
-            .interfaces
-            .iter()
-            .any(|other| other.name == interface.name)
-        {
-            lines.push(format!("interface {} detached", interface.name));
-        }
-        if new
-            .interfaces
-            .iter()
-            .any(|other| other.name == interface.name && other.xdp != interface.xdp)
-        {
-            lines.push(format!("interface {} changed", interface.name));
-        }
-    }
-    for interface in &new.interfaces {
-        if !old
-            .interfaces
-            .iter()
-            .any(|other| other.name == interface.name)
-        {
-            lines.push(format!("interface {} attached", interface.name));
-        }
-    }
-    if old.daemon.on_stop != new.daemon.on_stop {
-        lines.push("daemon.on_stop changed".to_owned());
-    }
-    for (differs, name) in [
-        (old.daemon.seed != new.daemon.seed, "seed"),
-        (
-            old.daemon.tunnel_source_ipv4 != new.daemon.tunnel_source_ipv4,
-            "tunnel_source_ipv4",
-        ),
-        (
-            old.daemon.tunnel_source_ipv6 != new.daemon.tunnel_source_ipv6,
-            "tunnel_source_ipv6",
-        ),
-    ] {
-        if differs {
-            lines.push(format!("daemon.{name} changed"));
-        }
-    }
-    lines
-}
-
-fn service_changes(before: &Service, after: &Service, lines: &mut Vec<String>) {
-    let Service {
-        name,
-        listeners,
-        forward,
-        table_size,
-        hash,
-        connections,
-        health,
-        backends,
-    } = before;
-    let settings = (listeners, forward, table_size, hash, connections, health);
-    if settings
-        != (
-            &after.listeners,
-            &after.forward,
-            &after.table_size,
-            &after.hash,
-            &after.connections,
-            &after.health,
-        )
-    {
-        lines.push(format!("service {name} changed"));
-    }
-    for backend in backends {
-        if !after
-            .backends
-            .iter()
-            .any(|b| before.key(b) == before.key(backend))
-        {
-            lines.push(format!("backend {name}/{} removed", backend.name));
-        }
-    }
-    for backend in &after.backends {
-        match backends
-            .iter()
-            .find(|b| before.key(b) == before.key(backend))
-        {
-            None => lines.push(format!("backend {name}/{} added", backend.name)),
-            Some(old) if old != backend => {
-                lines.push(format!("backend {name}/{} changed", backend.name));
-            }
-            Some(_) => {}
-        }
-    }
-}
-
-fn summary(changes: &[String]) -> String {
-    if changes.is_empty() {
-        "no change".to_owned()
-    } else {
-        changes.join(", ")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -344,37 +241,10 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_is_told_line_by_line() {
-        let old = model(str::to_owned);
-        assert_eq!(changes(&old, &old), Vec::<String>::new());
-        let new = model(|text| {
-            text.replace("10.0.1.12:8080", "10.0.1.13:8080")
-                .replace("\"two\"", "\"three\"")
-        });
-        assert_eq!(
-            changes(&old, &new),
-            ["backend web/two removed", "backend web/three added"]
-        );
-        let renamed = model(|text| text.replace("\"web\"", "\"shop\""));
-        assert_eq!(
-            changes(&old, &renamed),
-            ["service web removed", "service shop added"]
-        );
-    }
-
-    #[test]
     fn what_is_pinned_does_not_change_while_running() {
         let old = model(str::to_owned);
         let moved = model(|text| text.replace("seed =", "state_dir = \"/tmp/other\"\nseed ="));
         assert_eq!(fixed_while_running(&old, &moved), Some("daemon.state_dir"));
         assert_eq!(fixed_while_running(&old, &old), None);
-    }
-
-    #[test]
-    fn the_seed_may_change_while_running_and_is_not_told() {
-        let old = model(str::to_owned);
-        let new = model(|text| text.replace("\"test\"", "\"other\""));
-        assert_eq!(fixed_while_running(&old, &new), None);
-        assert_eq!(changes(&old, &new), ["daemon.seed changed"]);
     }
 }

@@ -33,12 +33,13 @@ impl Retired {
                 sum.new_flows += counted.new_flows;
             }
         }
-        self.0.retain(|service, _| {
-            !plan.writes().any(|write| {
-                matches!(write, Write::Publish { service: freed, record }
-                    if freed == service && record.get().is_none())
-            })
-        });
+        for write in plan.writes() {
+            if let Write::Publish { service, record } = write
+                && record.get().is_none()
+            {
+                self.0.remove(service);
+            }
+        }
         Ok(())
     }
 

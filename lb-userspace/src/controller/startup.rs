@@ -9,20 +9,23 @@ use std::{
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{
-    Error, interfaces,
+    Error,
+    addresses::Addresses,
+    interfaces,
     retired::Retired,
     state::{Controller, Source},
-    upkeep::{Sweep, Touched},
+    touched::Touched,
+    upkeep::Sweep,
     written::Written,
 };
 use crate::{
     admin, config,
     dataplane::{self, Dataplane},
     health,
-    model::{Interface, XdpMode},
+    model::{BackendKey, Interface, XdpMode},
     neighbor,
     overrides::Overrides,
-    plan::{self, Seed},
+    plan::{self, Scope, Seed},
     upkeep::Upkeep,
 };
 
@@ -109,11 +112,13 @@ pub(super) async fn start(options: Options, trace_end: mpsc::Sender<()>) -> Resu
         overrides: said.resolve(&model),
         said,
         checks: BTreeMap::new(),
+        addresses: Addresses::default(),
         next_hops: BTreeMap::new(),
+        ways: BTreeMap::new(),
         silent: BTreeSet::new(),
         links: BTreeMap::new(),
         watched: interfaces::Watched::default(),
-        told: Vec::new(),
+        told: BTreeSet::new(),
         checker: health::Checker::new(health_sender),
         resolver: None,
         punts: None,
@@ -173,7 +178,7 @@ impl Controller {
             self.dataplane.assign_port(&configured.device)?;
         }
         let adopted = self.dataplane.adopted();
-        self.check_room(&self.model, &self.seed)?;
+        self.check_room(&self.model, &self.seed, Touched::All)?;
         // The program that runs may lack what the first plan asks for, such as looking for flows of slots
         // in motion.
         for configured in devices {
@@ -187,7 +192,7 @@ impl Controller {
         self.verify_attached().await?;
         self.correct_modes(devices).await?;
         self.send_punts();
-        self.watch();
+        self.watch(&Touched::All);
         if !adopted {
             self.hear_first(answers).await;
             self.reconcile()?;
@@ -201,8 +206,26 @@ impl Controller {
     async fn hear_first(&mut self, answers: &mut Answers) {
         let probes = self.model.services.iter().filter_map(|s| s.health.as_ref());
         let patience = probes.map(|check| check.timeout).max().unwrap_or_default() + SETTLING;
+        let mut unheard = self
+            .model
+            .services
+            .iter()
+            .flat_map(|service| {
+                let backends = service.backends.iter();
+                backends.map(|backend| (service.key(backend), service.health.is_some()))
+            })
+            .collect::<Vec<_>>();
         let everything = async {
-            while !self.has_heard_all() {
+            loop {
+                // Who was heard of once needs no second look.
+                while let Some((key, is_checked)) = unheard.last()
+                    && self.has_heard(key, *is_checked)
+                {
+                    unheard.pop();
+                }
+                if unheard.is_empty() {
+                    break;
+                }
                 tokio::select! {
                     Some(event) = answers.health.recv() => self.on_health(event),
                     Some(event) = answers.neighbor.recv() => self.on_neighbor(event),
@@ -215,21 +238,16 @@ impl Controller {
         }
     }
 
-    /// Whether each backend's health and next hop are known, or known to be missing.
-    fn has_heard_all(&self) -> bool {
-        self.model.services.iter().all(|service| {
-            service.backends.iter().all(|backend| {
-                let key = service.key(backend);
-                let reached = self.views.get(&key).is_some_and(|v| v.next_hop.is_some())
-                    || self.silent.contains(&backend.address);
-                reached && (service.health.is_none() || self.checks.contains_key(&key))
-            })
-        })
+    /// Whether a backend's health and next hop are known, or known to be missing.
+    fn has_heard(&self, key: &BackendKey, is_checked: bool) -> bool {
+        let reached = self.views.get(key).is_some_and(|v| v.next_hop.is_some())
+            || self.silent.contains(&key.address);
+        reached && (!is_checked || self.checks.contains_key(key))
     }
 
     /// What the pinned maps say of the backends: the last known health and next hop.
     fn remember_views(&mut self) {
-        self.views = self.image.last_known(&self.model);
+        self.views = self.image.last_known(&self.model, Scope::All);
         self.adopt_connections();
     }
 }

@@ -8,22 +8,24 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use lb_common::abi::backend::NextHop;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{
     Error,
-    interfaces::{self, Watched},
+    addresses::Addresses,
+    interfaces::Watched,
     retired::Retired,
     startup::Options,
-    upkeep::{Sweep, Touched, concerns_next_hops, forget_flow_counters, may_end_a_need},
+    touched::Touched,
+    upkeep::{Sweep, concerns_next_hops, forget_flow_counters, may_end_a_need},
+    views::Way,
     written::Written,
 };
 use crate::{
     config,
     dataplane::{self, Dataplane},
     health,
-    model::{BackendKey, Forward, Health, Model, OnStop, Override},
+    model::{BackendKey, Model, OnStop, Override},
     neighbor,
     overrides::Overrides,
     plan::{self, Desired, Image, Plan, Scope, Seed, View},
@@ -50,15 +52,19 @@ pub(super) struct Controller {
     pub(super) overrides: BTreeMap<BackendKey, Override>,
     /// Each backend's last health check.
     pub(super) checks: BTreeMap<BackendKey, health::LastCheck>,
+    /// The configured backends, by address.
+    pub(super) addresses: Addresses,
     /// Where each watched address leads.
     pub(super) next_hops: BTreeMap<IpAddr, neighbor::State>,
+    /// The same as the views have it.
+    pub(super) ways: BTreeMap<IpAddr, Way>,
     /// Watched addresses that lead nowhere, or to nobody who answers: not those still asked for.
     pub(super) silent: BTreeSet<IpAddr>,
     /// The host's interfaces, by index.
     pub(super) links: BTreeMap<u32, neighbor::Link>,
     pub(super) watched: Watched,
     /// The alarms that the log has.
-    pub(super) told: Vec<String>,
+    pub(super) told: BTreeSet<String>,
     pub(super) checker: health::Checker,
     pub(super) resolver: Option<neighbor::Handle>,
     pub(super) punts: Option<JoinHandle<()>>,
@@ -98,86 +104,15 @@ impl Controller {
         self.model.daemon.on_stop
     }
 
-    /// A backend was probed.
-    pub(super) fn on_health(&mut self, event: health::Event) {
-        let health::Event { key, health, last } = event;
-        // A probe may end after its backend was removed.
-        let Some(view) = self.views.get_mut(&key) else {
-            return;
-        };
-        if view.health != health {
-            self.touched.add(&key.service);
-        }
-        view.health = health;
-        self.checks.insert(key, last);
-    }
-
-    /// A route, a neighbour or an interface changed.
-    pub(super) fn on_neighbor(&mut self, event: neighbor::Event) {
-        match event {
-            neighbor::Event::NextHop { address, state } => {
-                match &state {
-                    neighbor::State::Resolved { .. } => self.silent.remove(&address),
-                    // Told once, it stays so while the kernel asks again and again.
-                    neighbor::State::Unresolved { asking: true, .. } => false,
-                    neighbor::State::Unresolved { .. } => self.silent.insert(address),
-                };
-                self.next_hops.insert(address, state);
-                self.refresh_next_hops();
-            }
-            neighbor::Event::Link { link, removed } => {
-                self.watched.due |= self.model.interfaces.iter().any(|i| i.name == link.name);
-                let is_vlan = interfaces::is_vlan(&link);
-                if removed {
-                    self.links.remove(&link.ifindex);
-                } else {
-                    // Notifications do not tell of programs attached by links.
-                    let xdp = self.links.get(&link.ifindex).and_then(|known| known.xdp);
-                    self.links
-                        .insert(link.ifindex, neighbor::Link { xdp, ..link });
-                }
-                if is_vlan {
-                    self.alias_vlans();
-                    self.refresh_next_hops();
-                }
-            }
-        }
-    }
-
-    /// Carries what is known of next hops into the views. A next hop that got lost keeps its last
-    /// MAC, and one behind an interface that the program is not attached to its last way: health
-    /// decides.
-    pub(super) fn refresh_next_hops(&mut self) {
-        let mut views = mem::take(&mut self.views);
-        for (key, view) in &mut views {
-            if let Some(neighbor::State::Resolved {
-                ifindex,
-                mac,
-                source,
-                mtu,
-            }) = self.next_hops.get(&key.address)
-                && let Some(port) = self.egress_port(*ifindex)
-            {
-                let reached = View {
-                    next_hop: Some(NextHop::new(*mac, port)),
-                    source: source.or(view.source),
-                    mtu: Some(*mtu),
-                    ..*view
-                };
-                if *view != reached {
-                    self.touched.add(&key.service);
-                }
-                *view = reached;
-            }
-        }
-        self.views = views;
-    }
-
     /// Makes the maps agree with what is wanted and known, and with what time has brought. Looks only at
     /// what may have changed; where a plan fails, at everything the next time.
     pub(super) fn reconcile(&mut self) -> Result<(), Error> {
         let progress = self.progress()?;
-        let touched = mem::replace(&mut self.touched, Touched::All);
+        let touched = mem::replace(&mut self.touched, Touched::All).widened(
+            &self.model,
+            &self.seed,
+            &self.image,
+        );
         let scope = touched.scope();
         let desired = Desired {
             model: &self.model,
@@ -240,70 +175,9 @@ impl Controller {
 
     /// Tells the program on which interfaces replies come in: those that lead to `dnat` backends.
     fn face_backends(&mut self) {
-        let leaving = self.image.leaving_next_hops(&self.model);
-        let facing: BTreeSet<u16> = self
-            .model
-            .services
-            .iter()
-            .filter(|service| service.forward == Forward::Dnat)
-            .flat_map(|service| service.backends.iter().map(|backend| service.key(backend)))
-            .filter_map(|key| self.views.get(&key)?.next_hop)
-            .chain(leaving)
-            .filter(|hop| hop.is_resolved())
-            .map(|hop| hop.port() as u16)
-            .collect();
+        let hops = self.image.dnat_next_hops();
+        let facing: BTreeSet<u16> = hops.map(|hop| hop.port() as u16).collect();
         self.dataplane.face_backends(&facing);
-    }
-
-    /// Tells health checks and resolver what the model asks for.
-    pub(super) fn watch(&mut self) {
-        self.touched = Touched::All;
-        self.overrides = self.said.resolve(&self.model);
-        let mut targets = BTreeMap::new();
-        let mut addresses = BTreeSet::new();
-        let mut views = BTreeMap::new();
-        // Of a renamed service's backends, and of one that is back before its connections were finished,
-        // the maps know more than the views: taken for unknown, they would lose their connections.
-        let held = self.image.last_known(&self.model);
-        for service in &self.model.services {
-            for backend in &service.backends {
-                let key = service.key(backend);
-                let known = self.views.remove(&key).or_else(|| held.get(&key).copied());
-                let mut view = known.unwrap_or_default();
-                addresses.insert(backend.address);
-                match (&service.health, service.probe_address(backend)) {
-                    (Some(check), Some(address)) => {
-                        if view.health == Health::Unchecked {
-                            // It served without a check, and goes on until the check says otherwise.
-                            let held = held.get(&key).map(|view| view.health);
-                            view.health = held.unwrap_or_default();
-                        }
-                        let (check, initial) = (check.clone(), view.health);
-                        targets.insert(
-                            key.clone(),
-                            health::Target {
-                                address,
-                                check,
-                                initial,
-                            },
-                        );
-                    }
-                    _ => view.health = Health::Unchecked,
-                }
-                views.insert(key, view);
-            }
-        }
-        self.views = views;
-        self.checks.retain(|key, _| self.views.contains_key(key));
-        self.next_hops
-            .retain(|address, _| addresses.contains(address));
-        self.silent.retain(|address| addresses.contains(address));
-        self.checker.update(targets);
-        if let Some(resolver) = &self.resolver {
-            resolver.watch(addresses);
-        }
-        self.alias_vlans();
-        self.refresh_next_hops();
     }
 
     /// Sends what the program punts, in a task of its own.

@@ -310,6 +310,6 @@ fn check(last: &LastCheck) -> Check {
 }
 
 /// To the microsecond: more digits are noise.
-fn milliseconds(duration: Duration) -> f64 {
+pub(super) fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }

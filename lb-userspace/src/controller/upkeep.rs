@@ -1,7 +1,7 @@
 //! Upkeep's turns: what time has brought goes into plans, and the flow tables are swept, some entries
 //! a turn.
 
-use std::{collections::BTreeSet, mem, sync::Arc, time::Duration};
+use std::{mem, time::Duration};
 
 use lb_common::abi::{
     service::ServiceId,
@@ -25,15 +25,6 @@ const ENTRIES: u32 = 8192;
 const SOON: u32 = 4;
 const LATER: u32 = 40;
 
-/// Which services the next plan looks at.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Touched {
-    /// All of them.
-    All,
-    /// Those of these names.
-    Services(BTreeSet<Arc<str>>),
-}
-
 /// Where the sweep of the flow tables is.
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
@@ -50,35 +41,6 @@ pub(super) struct Sweep {
 struct Place {
     walked: Walked,
     cursor: Option<Cursor>,
-}
-
-impl Touched {
-    /// The next plan looks at this service.
-    pub(super) fn add(&mut self, service: &Arc<str>) {
-        if let Self::Services(names) = self
-            && !names.contains(service)
-        {
-            names.insert(Arc::clone(service));
-        }
-    }
-
-    /// The next plan looks at everything.
-    pub(super) fn all(&mut self) {
-        *self = Self::All;
-    }
-
-    pub(super) const fn scope(&self) -> Scope<'_> {
-        match self {
-            Self::All => Scope::All,
-            Self::Services(names) => Scope::Services(names),
-        }
-    }
-}
-
-impl Default for Touched {
-    fn default() -> Self {
-        Self::Services(BTreeSet::new())
-    }
 }
 
 impl Controller {

@@ -59,7 +59,7 @@ pub struct ProgramCost {
     pub instructions: u32,
     /// Instructions that the verifier walked through, each path counted; the kernel's limit is a million.
     pub verified_instructions: u32,
-    /// Bytes of stack of the program and its subprograms together; the kernel's limit is 512.
+    /// Bytes of stack of the deepest chain of calls; the kernel's limit is 512.
     pub stack: u32,
     /// Bytes of machine code; 0 where the JIT is off.
     pub jited_bytes: u32,

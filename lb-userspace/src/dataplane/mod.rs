@@ -383,8 +383,7 @@ impl Dataplane {
         program::loaded(&mut self.running, names::PROGRAM)
     }
 
-    /// The same for frames that may lie in several buffers. It is loaded when it is first asked for, and
-    /// attached to nothing.
+    /// The same for frames that may lie in several buffers. It is loaded when it is first asked for.
     ///
     /// # Errors
     /// Where it does not load.

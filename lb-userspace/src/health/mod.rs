@@ -15,15 +15,20 @@ mod tcp;
 mod without_fin;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    mem,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use tokio::{sync::mpsc, task::JoinHandle};
 
 pub use self::probe::{NetworkProber, Outcome, Prober};
-use crate::model::{BackendKey, Health, HealthCheck};
+use crate::{
+    by_service,
+    model::{BackendKey, Health, HealthCheck},
+};
 
 /// What to check, how, and what is known already.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,31 +100,50 @@ impl<P: Prober> Checker<P> {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn update(&mut self, targets: BTreeMap<BackendKey, Target>) {
-        self.running.retain(|key, running| {
-            targets.get(key).is_some_and(|target| {
-                running.address == target.address && running.check == target.check
-            })
-        });
+        let former = mem::take(&mut self.running);
+        self.go_on(former, targets);
+    }
+
+    /// The same of some services; `targets` are theirs, and the others run on.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn update_services(
+        &mut self,
+        services: &BTreeSet<Arc<str>>,
+        targets: BTreeMap<BackendKey, Target>,
+    ) {
+        let former = by_service::take(&mut self.running, services);
+        self.go_on(former, targets);
+    }
+
+    fn go_on(
+        &mut self,
+        mut former: BTreeMap<BackendKey, Running>,
+        targets: BTreeMap<BackendKey, Target>,
+    ) {
         for (key, target) in targets {
-            if self.running.contains_key(&key) {
-                continue;
-            }
-            let Target {
-                address,
-                ref check,
-                initial: _,
-            } = target;
-            let running = Running {
-                address,
-                check: check.clone(),
-                task: tokio::spawn(schedule::run(
-                    key.clone(),
-                    target,
-                    self.prober.clone(),
-                    self.events.clone(),
-                )),
+            let same = |running: &Running| {
+                running.address == target.address && running.check == target.check
+            };
+            let running = match former.remove(&key).filter(same) {
+                Some(running) => running,
+                None => self.start(key.clone(), target),
             };
             self.running.insert(key, running);
+        }
+    }
+
+    fn start(&self, key: BackendKey, target: Target) -> Running {
+        Running {
+            address: target.address,
+            check: target.check.clone(),
+            task: tokio::spawn(schedule::run(
+                key,
+                target,
+                self.prober.clone(),
+                self.events.clone(),
+            )),
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) async fn probe(address: SocketAddr, limit: Duration) -> Outcome {
 #[cfg(test)]
 mod tests {
     use std::{
-        net::Ipv4Addr,
+        net::{Ipv4Addr, Ipv6Addr},
         sync::{
             Arc,
             atomic::{AtomicBool, Ordering},
@@ -45,23 +45,31 @@ mod tests {
         (Ipv4Addr::LOCALHOST, 0).into()
     }
 
+    fn both_families() -> [SocketAddr; 2] {
+        [loopback(), (Ipv6Addr::LOCALHOST, 0).into()]
+    }
+
     #[tokio::test]
     async fn an_accepting_backend_passes() {
-        let (listener, address) = bound(loopback());
-        listener.listen(16).expect("listen");
-        assert_eq!(
-            probe(address, PATIENT).await,
-            Outcome::Passed("connected".to_owned())
-        );
+        for own in both_families() {
+            let (listener, address) = bound(own);
+            listener.listen(16).expect("listen");
+            assert_eq!(
+                probe(address, PATIENT).await,
+                Outcome::Passed("connected".to_owned())
+            );
+        }
     }
 
     #[tokio::test]
     async fn a_closed_port_fails_as_refused() {
-        let (_reserved, address) = bound(loopback());
-        assert_eq!(
-            probe(address, PATIENT).await,
-            Outcome::Failed("connection refused".to_owned())
-        );
+        for own in both_families() {
+            let (_reserved, address) = bound(own);
+            assert_eq!(
+                probe(address, PATIENT).await,
+                Outcome::Failed("connection refused".to_owned())
+            );
+        }
     }
 
     #[tokio::test]

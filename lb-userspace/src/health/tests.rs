@@ -202,6 +202,35 @@ async fn a_removed_target_is_asked_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_update_of_one_service_leaves_the_others_alone() {
+    let mut bench = bench(true, Duration::ZERO);
+    let of = |service: &str, last| {
+        let (key, target) = target(last, Health::Unknown);
+        let service = Arc::from(service);
+        (BackendKey { service, ..key }, target)
+    };
+    let all = [of("mail", 1), of("web", 1), of("web", 2), of("web2", 1)];
+    bench.checker.update(BTreeMap::from(all));
+    for _ in 0..4 {
+        bench.next().await;
+    }
+    tokio::time::sleep(INTERVAL / 2).await;
+    bench.checker.update_services(
+        &["web".into()].into(),
+        BTreeMap::from([of("web", 2), of("web", 3)]),
+    );
+    // Who is new is asked at once, who was there when it is time, who is gone never again.
+    assert_eq!(bench.next().await.key, of("web", 3).0);
+    let mut asked = Vec::new();
+    for _ in 0..4 {
+        asked.push(bench.next().await.key);
+    }
+    asked.sort();
+    let left = [of("mail", 1), of("web", 2), of("web", 3), of("web2", 1)];
+    assert_eq!(asked, left.map(|(key, _)| key));
+}
+
+#[tokio::test(start_paused = true)]
 async fn dropping_the_checker_gives_running_probes_up() {
     let mut bench = bench(true, Duration::from_secs(1));
     bench

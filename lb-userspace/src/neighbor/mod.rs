@@ -156,6 +156,19 @@ impl Handle {
     pub fn watch(&self, addresses: BTreeSet<IpAddr>) {
         self.wanted.send_replace(addresses);
     }
+
+    /// The same of some addresses; the others stay what they are.
+    pub fn change(&self, come: &[IpAddr], gone: &[IpAddr]) {
+        if come.is_empty() && gone.is_empty() {
+            return;
+        }
+        self.wanted.send_modify(|addresses| {
+            addresses.extend(come);
+            for address in gone {
+                addresses.remove(address);
+            }
+        });
+    }
 }
 
 impl Drop for Handle {

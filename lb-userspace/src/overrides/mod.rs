@@ -97,16 +97,22 @@ impl Overrides {
 
     /// What is said of the configured backends.
     pub fn resolve(&self, model: &Model) -> BTreeMap<BackendKey, Override> {
-        let backends = model.services.iter().flat_map(|service| {
-            let backends = service.backends.iter();
-            backends.map(move |backend| (service, backend))
-        });
-        backends
-            .filter_map(|(service, backend)| {
-                let said = self.said.get(&Target::of(service, backend))?;
-                Some((service.key(backend), *said))
-            })
-            .collect()
+        let mut services: BTreeMap<&str, BTreeMap<&str, Override>> = BTreeMap::new();
+        for (Target { service, backend }, said) in &self.said {
+            services.entry(service).or_default().insert(backend, *said);
+        }
+        let mut resolved = BTreeMap::new();
+        for service in &model.services {
+            let Some(said) = services.get(&*service.name) else {
+                continue;
+            };
+            for backend in &service.backends {
+                if let Some(said) = said.get(&*backend.name) {
+                    resolved.insert(service.key(backend), *said);
+                }
+            }
+        }
+        resolved
     }
 
     /// Those of whom something is said and who are not configured.

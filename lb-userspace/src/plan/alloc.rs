@@ -24,11 +24,11 @@ pub(super) struct Space<'a> {
     capacity: Capacity,
     image: &'a Image,
     found: Option<Found>,
+    backends: Option<Taken>,
 }
 
 #[derive(Debug)]
 struct Found {
-    backends: Taken,
     slots: Taken,
     records: BTreeSet<RecordIndex>,
     services: BTreeSet<ServiceId>,
@@ -40,12 +40,18 @@ impl<'a> Space<'a> {
             capacity,
             image,
             found: None,
+            backends: None,
         }
     }
 
     fn found(&mut self) -> &mut Found {
         let image = self.image;
         self.found.get_or_insert_with(|| Found::of(image))
+    }
+
+    fn taken_backends(&mut self) -> &mut Taken {
+        let image = self.image;
+        self.backends.get_or_insert_with(|| backends_of(image))
     }
 
     /// A service id that nothing names.
@@ -79,7 +85,7 @@ impl<'a> Space<'a> {
     /// A range for `needed` backends, with room to spare if there is any.
     pub(super) fn backends(&mut self, needed: u32) -> Option<Range> {
         let limit = self.capacity.backends;
-        let backends = &mut self.found().backends;
+        let backends = self.taken_backends();
         backends
             .first_fit(roomy(needed), 1, limit)
             .or_else(|| backends.first_fit(needed, 1, limit))
@@ -93,7 +99,7 @@ impl<'a> Space<'a> {
             count: count.checked_sub(range.count)?,
         };
         let limit = u64::from(self.capacity.backends);
-        let backends = &mut self.found().backends;
+        let backends = self.taken_backends();
         (more.end() <= limit && backends.is_free(more)).then(|| {
             backends.take(more);
             Range { count, ..range }
@@ -104,20 +110,34 @@ impl<'a> Space<'a> {
 impl Found {
     fn of(image: &Image) -> Self {
         let records = image.records();
-        let in_use = image.backends_in_use().map(|(index, _)| Range {
-            first: index.0,
-            count: 1,
-        });
         let slots = records
             .values()
             .flat_map(|record| [Range::slots(record), Range::old_slots(record)]);
         Self {
-            backends: Taken::new(records.values().map(Range::backends).chain(in_use)),
             slots: Taken::new(slots),
             records: records.keys().copied().collect(),
             services: image.ids_in_use().collect(),
         }
     }
+}
+
+/// The ranges of services, and entries in use that are in none: left by a plan that was cut short.
+fn backends_of(image: &Image) -> Taken {
+    let mut taken = Taken::new(image.records().values().map(Range::backends));
+    let mut ranges = taken.0.iter().peekable();
+    let is_stray = |index: &u32| {
+        while ranges
+            .next_if(|range| range.end() <= u64::from(*index))
+            .is_some()
+        {}
+        ranges.peek().is_none_or(|range| *index < range.first)
+    };
+    let in_use = image.backends_in_use().map(|(index, _)| index.0);
+    let strays: Vec<u32> = in_use.filter(is_stray).collect();
+    for first in strays {
+        taken.take(Range { first, count: 1 });
+    }
+    taken
 }
 
 fn roomy(needed: u32) -> u32 {
@@ -168,7 +188,10 @@ impl Taken {
 
 #[cfg(test)]
 mod tests {
+    use lb_common::abi::{backend::BackendState, service::ServiceRecord};
+
     use super::*;
+    use crate::plan::{BackendIndex, Write};
 
     fn range(first: u32, count: u32) -> Range {
         Range { first, count }
@@ -190,6 +213,33 @@ mod tests {
         assert_eq!(taken.first_fit(31, 16, 100), Some(range(32, 31)));
         assert_eq!(taken.first_fit(31, 16, 100), Some(range(64, 31)));
         assert_eq!(taken.first_fit(31, 16, 100), None);
+    }
+
+    #[test]
+    fn entries_outside_of_all_ranges_are_taken() {
+        let mut image = Image::default();
+        for (record, backends_first) in [(0, 0), (1, 8)] {
+            image.apply(&Write::Record {
+                index: RecordIndex(record),
+                record: ServiceRecord {
+                    backends_first,
+                    backends_count: 4,
+                    ..ServiceRecord::default()
+                },
+            });
+        }
+        for index in [0, 3, 4, 8, 11, 12, 20] {
+            let state = BackendState(BackendState::IN_USE);
+            let index = BackendIndex(index);
+            image.apply(&Write::BackendState { index, state });
+        }
+        let Taken(ranges) = backends_of(&image);
+        let taken = [(0, 4), (4, 1), (8, 4), (12, 1), (20, 1)];
+        assert!(
+            ranges
+                .into_iter()
+                .eq(taken.map(|(first, n)| range(first, n)))
+        );
     }
 
     #[test]

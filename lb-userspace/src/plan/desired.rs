@@ -34,8 +34,9 @@ pub enum Scope<'a> {
     /// Everything.
     All,
     /// The services of these names: a plan over everything was carried out whole, and since then
-    /// nothing has changed but these services' views, overrides, progress, weights and settings of
-    /// connections. What this costs does not depend on the other services.
+    /// nothing has changed but these services' backends, settings of connections, views, overrides
+    /// and progress. [`widen`](super::widen()) has added whom that concerns. What this costs does not
+    /// depend on the other services.
     Services(&'a BTreeSet<Arc<str>>),
 }
 

@@ -243,7 +243,7 @@ impl<'a> Draft<'a> {
 }
 
 /// How flows find their slots.
-fn hashing(service: &Service, key: HashKey) -> Hashing {
+pub(super) fn hashing(service: &Service, key: HashKey) -> Hashing {
     match service.hash {
         FlowHash::FiveTuple => Hashing {
             key,

@@ -9,6 +9,7 @@
 //! - [`image`], [`adopt`]: what the maps hold, mirrored or read back.
 //! - [`reconcile()`]: `claims` gives each service its id, `seating` each backend its index (`occupants`: who
 //!   has which now), `draft` a service its table and record, `vips` and `replies` compare keys, `stages` puts all into order.
+//! - [`widen()`]: whom else a plan for some services has to look at.
 //! - [`motion`]: the rules by which a slot moves, `table` applies them. [`progress`]: what time has
 //!   brought, from `upkeep`.
 //! - [`settings()`]: what of the program the model uses.
@@ -45,6 +46,7 @@ mod seating;
 mod stages;
 mod table;
 mod vips;
+mod widen;
 
 #[cfg(test)]
 mod tests;
@@ -63,5 +65,6 @@ pub use self::{
     seed::{Seed, TableKey},
     settings::settings,
     status::{BackendStatus, ServiceStatus, SlotCounts},
+    widen::widen,
     writes::{Phase, Plan, Summary, Write},
 };

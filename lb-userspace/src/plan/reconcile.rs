@@ -32,7 +32,7 @@ pub fn reconcile(desired: &Desired<'_>, image: &Image) -> Result<Plan, PlanError
     let mut space = Space::of(image, capacity);
     let mut stages = Stages::default();
     let claims = claim(desired, image, &mut space)?;
-    let mut wanted = Wanted::of(desired, &claims);
+    let mut wanted = Wanted::of(&claims);
 
     let mut drafts = Vec::with_capacity(claims.len());
     let mut replies = Replies::default();

@@ -7,7 +7,7 @@ use lb_common::abi::service::ServiceId;
 use super::{
     capacity::Capacity,
     claims::Claim,
-    desired::{Desired, Scope},
+    desired::Scope,
     draft::Draft,
     endpoint::Endpoint,
     errors::{Limit, PlanError},
@@ -31,20 +31,17 @@ struct WantedReply<'a> {
     reply: ReplyTarget,
 }
 
-/// The keys of all configured `dnat` backends, and of those that finish their connections. A backend that
-/// another service takes over cannot: its replies are that service's. Only who leaves has keys here
-/// where only some services are looked at: they were let stay by a plan over everything.
+/// The keys of all configured `dnat` backends of the services looked at, and of those that finish their
+/// connections. A backend that another service takes over cannot: its replies are that service's.
 #[derive(Debug, Default)]
 pub(super) struct Wanted(BTreeMap<VipKey, ServiceId>);
 
 impl Wanted {
-    pub(super) fn of(desired: &Desired<'_>, claims: &[Claim<'_>]) -> Self {
+    pub(super) fn of(claims: &[Claim<'_>]) -> Self {
         let mut keys = BTreeMap::new();
-        if desired.scope.is_all() {
-            for Claim { service, id } in claims {
-                for backend in service.backends.iter().map(Endpoint::from) {
-                    keys.extend(reply_keys(service, backend).map(|key| (key, *id)));
-                }
+        for Claim { service, id } in claims {
+            for backend in service.backends.iter().map(Endpoint::from) {
+                keys.extend(reply_keys(service, backend).map(|key| (key, *id)));
             }
         }
         Self(keys)
@@ -74,7 +71,7 @@ impl Wanted {
 }
 
 /// The keys of a backend's replies; none outside of `dnat`, where backends answer clients themselves.
-fn reply_keys(service: &Service, endpoint: Endpoint) -> impl Iterator<Item = VipKey> {
+pub(super) fn reply_keys(service: &Service, endpoint: Endpoint) -> impl Iterator<Item = VipKey> {
     let has_replies = service.forward.has_replies();
     let listeners = service.listeners.iter().filter(move |_| has_replies);
     listeners.map(move |listener| reply_key(endpoint, listener))

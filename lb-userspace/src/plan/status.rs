@@ -1,15 +1,15 @@
 //! What the image says of configured services.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use lb_common::abi::{
     backend::{Backend as Entry, BackendState, NextHop},
-    service::{ServiceId, ServiceRecord},
+    service::{ServiceId, ServiceRecord, forward},
     slot::{LocalBackend, NO_BACKEND, Slot},
 };
 
 use super::{
-    desired::{View, vip_key},
+    desired::{Scope, View, vip_key},
     endpoint::Endpoint,
     image::Image,
     index::{BackendIndex, Range},
@@ -73,18 +73,21 @@ impl Image {
         let id = self.service_id(service)?;
         let held = self.service(id)?;
         let mut slots = SlotCounts::default();
-        let mut by_local: BTreeMap<LocalBackend, u32> = BTreeMap::new();
+        let range = Range::backends(&held.record);
+        let mut by_local = vec![0; range.count as usize + 1];
         for slot in held.slots {
             slots.count(*slot);
-            *by_local.entry(slot.current()).or_default() += 1;
+            if let Some(count) = by_local.get_mut(usize::from(slot.current())) {
+                *count += 1;
+            }
         }
         let backends = self
-            .occupants(id, Range::backends(&held.record))
+            .occupants(id, range)
             .map(|(local, index, entry)| {
                 let status = BackendStatus {
                     index,
                     local,
-                    slots: by_local.get(&local).copied().unwrap_or(0),
+                    slots: by_local.get(usize::from(local)).copied().unwrap_or(0),
                     state: BackendState(entry.state),
                     next_hop: NextHop(entry.next_hop),
                     generation: entry.generation,
@@ -102,13 +105,13 @@ impl Image {
 
     /// Where the entries and counters of the configured backends are.
     pub fn backend_indices(&self, model: &Model) -> BTreeMap<BackendKey, BackendIndex> {
-        self.configured(model, |_, index, _| index)
+        self.configured(model, Scope::All, |_, index, _| index)
     }
 
-    /// What the maps say of the configured backends, for a daemon that adopts them: alive is up, dead
-    /// is unknown until probed, and the last next hop holds.
-    pub fn last_known(&self, model: &Model) -> BTreeMap<BackendKey, View> {
-        self.configured(model, |service, index, entry| View {
+    /// What the maps say of the configured backends of some services, for a daemon that adopts them:
+    /// alive is up, dead is unknown until probed, and the last next hop holds.
+    pub fn last_known(&self, model: &Model, scope: Scope<'_>) -> BTreeMap<BackendKey, View> {
+        self.configured(model, scope, |service, index, entry| View {
             health: match &service.health {
                 None => Health::Unchecked,
                 Some(_) if self.was_up(service, index, entry) => Health::Up,
@@ -135,23 +138,24 @@ impl Image {
         })
     }
 
-    /// The next hops of entries that no configured backend has: theirs are finishing connections.
-    pub fn leaving_next_hops(&self, model: &Model) -> Vec<NextHop> {
-        let configured: BTreeSet<BackendIndex> =
-            self.backend_indices(model).into_values().collect();
-        self.backends_in_use()
-            .filter(|(index, _)| !configured.contains(index))
+    /// The next hops of all `dnat` backends, and of those that are finishing connections.
+    pub fn dnat_next_hops(&self) -> impl Iterator<Item = NextHop> {
+        let records = self.services.values().filter_map(|r| self.records.get(r));
+        records
+            .filter(|record| record.forward == forward::DNAT)
+            .flat_map(|record| self.backends_in(Range::backends(record)))
             .map(|(_, entry)| NextHop(entry.next_hop))
-            .collect()
+            .filter(|next_hop| next_hop.is_resolved())
     }
 
     fn configured<T>(
         &self,
         model: &Model,
+        scope: Scope<'_>,
         describe: impl Fn(&Service, BackendIndex, &Entry) -> T,
     ) -> BTreeMap<BackendKey, T> {
         let mut found = BTreeMap::new();
-        for service in &model.services {
+        for service in model.services.iter().filter(|s| scope.includes(s)) {
             let held = self.service_id(service).and_then(|id| self.service(id));
             let Some(held) = held else { continue };
             let entries: BTreeMap<Endpoint, (BackendIndex, &Entry)> = self

@@ -1,19 +1,6 @@
 //! What a pass over the flow tables has counted.
 
-use std::collections::BTreeMap;
-
-use lb_common::abi::slot::LocalBackend;
-
-/// What is known of a service's flows, by the last complete pass.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Gauges {
-    /// Entries; `None`: no pass has been completed since the service was there.
-    pub entries: Option<u64>,
-    /// Of each backend that has entries or gives up new flows.
-    pub backends: BTreeMap<LocalBackend, BackendGauges>,
-}
-
-/// What is known of a backend's flows.
+/// What is known of a backend's flows, by the last complete pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BackendGauges {
     /// Entries that name it.

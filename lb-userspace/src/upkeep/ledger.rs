@@ -17,7 +17,7 @@ use super::{
     Need,
     duration::in_ticks,
     fate::{self, CLOSING_SECONDS, Place, SYN_ONLY_SECONDS},
-    gauges::{BackendGauges, Gauges},
+    gauges::BackendGauges,
     seen::{Moment, Seen},
 };
 use crate::{
@@ -50,6 +50,8 @@ pub(super) struct Ledger {
     /// When a backend was last starting slowly: it sends flows to owners that do not remember them.
     started_at: u64,
     backends: BTreeMap<LocalBackend, Seen>,
+    /// Those that time does something to.
+    aging: BTreeSet<LocalBackend>,
     /// What the running pass has counted so far; `None`: it began without this service.
     counting: Option<Counted>,
     /// The last complete pass.
@@ -102,6 +104,7 @@ impl Ledger {
             refused_at: 0,
             started_at: 0,
             backends: BTreeMap::new(),
+            aging: BTreeSet::new(),
             counting: None,
             last: None,
             settled: Vec::new(),
@@ -247,13 +250,21 @@ impl Ledger {
             backends.insert(local, seen);
         }
         self.backends = backends;
+        let aging = self.backends.iter().filter(|(_, seen)| seen.is_aging());
+        self.aging = aging.map(|(local, _)| *local).collect();
         self.note_starts(now);
     }
 
     fn note_starts(&mut self, now: u64) {
-        if self.backends.values().any(Seen::is_starting) {
+        if self.aging().any(|(_, seen)| seen.is_starting()) {
             self.started_at = now;
         }
+    }
+
+    /// The backends that time does something to. Nearly all do nothing but serve.
+    fn aging(&self) -> impl Iterator<Item = (LocalBackend, &Seen)> {
+        let aging = self.aging.iter();
+        aging.filter_map(|local| Some((*local, self.backends.get(local)?)))
     }
 
     pub(super) fn refused(&mut self, at: u64) {
@@ -277,8 +288,8 @@ impl Ledger {
     pub(super) fn need(&self) -> Need {
         let tracked = |watched: &Watched| matches!(motion::state(watched.slot), State::Tracked(_));
         let settles = self.tracking != Tracking::Always && self.slots.iter().any(tracked);
-        let drains = (self.backends.iter())
-            .any(|(local, seen)| seen.gives_up() && !self.is_drained(*local, seen));
+        let drains =
+            (self.aging()).any(|(local, seen)| seen.gives_up() && !self.is_drained(local, seen));
         if settles || drains {
             Need::Soon
         } else if self.is_restless() || self.last.as_ref().is_none_or(|last| last.entries > 0) {
@@ -310,8 +321,8 @@ impl Ledger {
             resized: (self.resize.as_ref()).is_some_and(|resize| is_over(resize.since)),
             disowned: self.disowned(),
             departed: self.departed(now),
-            admit: (self.backends.iter())
-                .filter_map(|(local, seen)| Some((*local, seen.admits_next(self.slow_start, now)?)))
+            admit: (self.aging())
+                .filter_map(|(local, seen)| Some((local, seen.admits_next(self.slow_start, now)?)))
                 .collect(),
         }
     }
@@ -320,10 +331,9 @@ impl Ledger {
     /// the current backend of a slot, and it does not have to know them.
     fn disowned(&self) -> BTreeSet<LocalBackend> {
         let suspects: BTreeSet<LocalBackend> = self
-            .backends
-            .iter()
+            .aging()
             .filter(|(_, seen)| seen.was_dead_at(self.refused_at))
-            .map(|(local, _)| *local)
+            .map(|(local, _)| local)
             .collect();
         if self.refused_at == 0 || suspects.is_empty() {
             return BTreeSet::new();
@@ -341,14 +351,13 @@ impl Ledger {
     }
 
     fn departed(&self, now: u64) -> BTreeSet<LocalBackend> {
-        self.backends
-            .iter()
+        self.aging()
             .filter(|(local, seen)| {
                 seen.leaving_since().is_some_and(|since| {
-                    now >= since.saturating_add(self.drain) || self.is_drained(**local, seen)
+                    now >= since.saturating_add(self.drain) || self.is_drained(*local, seen)
                 })
             })
-            .map(|(local, _)| *local)
+            .map(|(local, _)| local)
             .collect()
     }
 
@@ -444,22 +453,17 @@ impl Ledger {
             && watched.entry_in != pass
     }
 
-    pub(super) fn gauges(&self) -> Gauges {
-        let entries_of = |local: &LocalBackend| {
-            let last = self.last.as_ref();
-            last.and_then(|last| last.backends.get(local).copied())
-                .unwrap_or(0)
-        };
-        let backends = self.backends.iter().map(|(local, seen)| {
-            let gauges = BackendGauges {
-                entries: entries_of(local),
-                is_drained: self.is_drained(*local, seen),
-            };
-            (*local, gauges)
-        });
-        Gauges {
-            entries: self.last.as_ref().map(|last| last.entries),
-            backends: backends.collect(),
+    pub(super) fn entries(&self) -> Option<u64> {
+        self.last.as_ref().map(|last| last.entries)
+    }
+
+    pub(super) fn gauges(&self, local: LocalBackend) -> BackendGauges {
+        let last = self.last.as_ref();
+        let entries = last.and_then(|last| last.backends.get(&local).copied());
+        let seen = self.backends.get(&local);
+        BackendGauges {
+            entries: entries.unwrap_or(0),
+            is_drained: seen.is_some_and(|seen| self.is_drained(local, seen)),
         }
     }
 

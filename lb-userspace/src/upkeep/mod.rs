@@ -33,12 +33,9 @@ mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use lb_common::abi::{flow::FlowEntry, service::ServiceId};
+use lb_common::abi::{flow::FlowEntry, service::ServiceId, slot::LocalBackend};
 
-pub use self::{
-    duration::in_ticks,
-    gauges::{BackendGauges, Gauges},
-};
+pub use self::{duration::in_ticks, gauges::BackendGauges};
 use self::{
     fate::{Fate, Place},
     ledger::Ledger,
@@ -95,7 +92,9 @@ impl Upkeep {
                 .or_insert_with(|| Ledger::new(service))
                 .observe(service, &held, image, now, pass);
         }
-        self.ledgers.retain(|id, _| image.service(*id).is_some());
+        if matches!(scope, Scope::All) {
+            self.ledgers.retain(|id, _| image.service(*id).is_some());
+        }
     }
 
     /// An earlier daemon's services may have been tracked always, and flows of those that are not at rest
@@ -215,11 +214,16 @@ impl Upkeep {
         }
     }
 
-    /// What is known of a service's flows.
-    pub fn gauges(&self, service: ServiceId) -> Gauges {
-        self.ledgers
-            .get(&service)
-            .map(Ledger::gauges)
+    /// Entries of a service; `None`: no pass has been completed since it was there.
+    pub fn entries(&self, service: ServiceId) -> Option<u64> {
+        self.ledgers.get(&service)?.entries()
+    }
+
+    /// What is known of a backend's flows.
+    pub fn gauges(&self, service: ServiceId, local: LocalBackend) -> BackendGauges {
+        let ledger = self.ledgers.get(&service);
+        ledger
+            .map(|ledger| ledger.gauges(local))
             .unwrap_or_default()
     }
 

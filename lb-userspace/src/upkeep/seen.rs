@@ -84,6 +84,14 @@ impl Seen {
         self.unnamed_in
     }
 
+    /// Whether it does anything but serve: time brings something of it.
+    pub(super) const fn is_aging(&self) -> bool {
+        self.gives_up()
+            || self.dead_since.is_some()
+            || self.leaving_since.is_some()
+            || self.is_starting()
+    }
+
     pub(super) const fn is_starting(&self) -> bool {
         self.ramp.is_some()
     }

@@ -1,18 +1,21 @@
 //! The table of cases: what is sent to which load balancer, what has to come out, and the goal.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddr;
 
 use anyhow::Result;
 use lb_common::{
     bench::{Flow, Flows},
     wire::tcp::Flags,
 };
-use testbed::packets::{CLIENT_MAC, Segment, Side, backend_mac};
+use testbed::packets::{CLIENT_MAC, GUE_PORT, Outer, Segment, Side, backend_mac};
 
 use crate::{
     figure::Goal,
     rig::Floor,
-    world::{FIRST_CLIENT, FIRST_VIP, Net, Shape, Slots, VIP_PORT, World, first_backend},
+    world::{
+        FIRST_CLIENT, FIRST_VIP, Net, Shape, Slots, VIP_PORT, World, address, first_backend,
+        is_tunnel, last_octet, tunnel_source,
+    },
 };
 
 /// Where an IPv4 header without options has its addresses, and a TCP or UDP header behind it its
@@ -22,9 +25,15 @@ const DESTINATION_ADDRESS: u32 = 30;
 const SOURCE_PORT: u32 = 34;
 const DESTINATION_PORT: u32 = 36;
 
+/// Where an IPv6 header has the last 32 bits of its addresses, and a TCP header behind it its ports.
+const SOURCE_ADDRESS_IPV6: u32 = 34;
+const DESTINATION_ADDRESS_IPV6: u32 = 50;
+const SOURCE_PORT_IPV6: u32 = 54;
+const DESTINATION_PORT_IPV6: u32 = 56;
+
 /// Fills the smallest frames up to 64 bytes.
 const PAYLOAD: [u8; 10] = *b"0123456789";
-/// The same behind UDP's shorter header.
+/// The same behind UDP's shorter header, and in a frame of 96 bytes with IPv6.
 const LONGER_PAYLOAD: [u8; 22] = *b"0123456789012345678901";
 
 /// `enum xdp_action` of linux/bpf.h.
@@ -78,6 +87,8 @@ pub(crate) const TWO_PORTS: Shape = Shape {
     backends: 10,
     one_port: false,
     forward: "dnat",
+    ipv6: false,
+    outer_ipv6: false,
     protocol: "tcp",
     slots: Slots::Stable,
     all_features: false,
@@ -196,7 +207,7 @@ pub(crate) const CASES: &[Case] = &[
             ..TWO_PORTS
         },
         flows: &[ONE, MILLION],
-        goals: &[],
+        goals: &[(ONE, Goal::Net(1.2))],
         ..FORWARD
     },
     Case {
@@ -207,6 +218,63 @@ pub(crate) const CASES: &[Case] = &[
         },
         flows: &[ONE, MILLION],
         goals: &[],
+        ..FORWARD
+    },
+    Case {
+        name: "dnat forward, IPv6",
+        shape: ipv6("dnat"),
+        flows: &[ONE, MILLION],
+        goals: &[],
+        ..FORWARD
+    },
+    Case {
+        name: "dnat reply, IPv6",
+        shape: ipv6("dnat"),
+        traffic: Traffic::Reply,
+        flows: &[ONE, MILLION],
+        goals: &[],
+        ..FORWARD
+    },
+    Case {
+        name: "dsr forward, IPv6",
+        shape: ipv6("dsr"),
+        flows: &[ONE, MILLION],
+        goals: &[],
+        ..FORWARD
+    },
+    Case {
+        name: "ipip, IPv4 in IPv4",
+        shape: tunnel("ipip", false, false),
+        flows: &[ONE, MILLION],
+        goals: &[(ONE, Goal::Net(1.3))],
+        ..FORWARD
+    },
+    Case {
+        name: "ipip, IPv4 in IPv6",
+        shape: tunnel("ipip", false, true),
+        flows: &[ONE, MILLION],
+        goals: &[],
+        ..FORWARD
+    },
+    Case {
+        name: "ipip, IPv6 in IPv6",
+        shape: tunnel("ipip", true, true),
+        flows: &[ONE, MILLION],
+        goals: &[(ONE, Goal::Net(1.6))],
+        ..FORWARD
+    },
+    Case {
+        name: "gue, IPv4 in IPv4",
+        shape: tunnel("gue", false, false),
+        flows: &[ONE, MILLION],
+        goals: &[(ONE, Goal::Net(1.3))],
+        ..FORWARD
+    },
+    Case {
+        name: "gue, IPv6 in IPv6",
+        shape: tunnel("gue", true, true),
+        flows: &[ONE, MILLION],
+        goals: &[(ONE, Goal::Net(1.6))],
         ..FORWARD
     },
     Case {
@@ -240,6 +308,25 @@ pub(crate) const CASES: &[Case] = &[
     },
 ];
 
+/// IPv6 from the client to the backend.
+const fn ipv6(forward: &'static str) -> Shape {
+    Shape {
+        forward,
+        ipv6: true,
+        ..TWO_PORTS
+    }
+}
+
+/// A tunnel: what is in it, and what it goes over.
+const fn tunnel(forward: &'static str, inner_ipv6: bool, outer_ipv6: bool) -> Shape {
+    Shape {
+        forward,
+        ipv6: inner_ipv6,
+        outer_ipv6,
+        ..TWO_PORTS
+    }
+}
+
 const fn moving(slots: Slots) -> Shape {
     Shape { slots, ..TWO_PORTS }
 }
@@ -247,15 +334,23 @@ const fn moving(slots: Slots) -> Shape {
 impl Case {
     /// How its packets vary over `flows` flows.
     pub(crate) fn vary(&self, flows: u32) -> Flows {
+        let (source, destination, source_port, destination_port, length) = if self.shape.ipv6 {
+            let addresses = (SOURCE_ADDRESS_IPV6, DESTINATION_ADDRESS_IPV6);
+            let ports = (SOURCE_PORT_IPV6, DESTINATION_PORT_IPV6);
+            (addresses.0, addresses.1, ports.0, ports.1, 96)
+        } else {
+            let addresses = (SOURCE_ADDRESS, DESTINATION_ADDRESS);
+            (addresses.0, addresses.1, SOURCE_PORT, DESTINATION_PORT, 64)
+        };
         let forward = Flows {
             mask: flows - 1,
             first: FIRST_CLIENT,
-            address_at: SOURCE_ADDRESS,
-            port_at: SOURCE_PORT,
+            address_at: source,
+            port_at: source_port,
             targets: self.shape.services,
             target: FIRST_VIP,
-            target_at: DESTINATION_ADDRESS,
-            length: 64,
+            target_at: destination,
+            length,
         };
         match self.traffic {
             Traffic::Forward { .. } | Traffic::OtherPort => forward,
@@ -264,11 +359,11 @@ impl Case {
                 ..forward
             },
             Traffic::Reply => Flows {
-                address_at: DESTINATION_ADDRESS,
-                port_at: DESTINATION_PORT,
+                address_at: destination,
+                port_at: destination_port,
                 targets: 1,
-                target: u32::from(*first_backend(0).ip()),
-                target_at: SOURCE_ADDRESS,
+                target: number(first_backend(self.shape, 0)),
+                target_at: source,
                 ..forward
             },
         }
@@ -301,10 +396,10 @@ impl Case {
             Traffic::Forward { flags } => {
                 let known = flags & Flags::SYN == 0;
                 let backend = world.backend_of(before.source, before.destination, known)?;
-                let mac = backend_mac(backend.ip().octets()[3]);
+                let mac = backend_mac(last_octet(backend.ip()));
                 let destination = match self.shape.forward {
-                    "dsr" => before.destination,
-                    _ => backend.into(),
+                    "dnat" => backend,
+                    _ => before.destination,
                 };
                 let after = Segment {
                     destination,
@@ -317,11 +412,25 @@ impl Case {
                     action::REDIRECT
                 };
                 let own = world.net.device(Side::Back)?.mac;
-                (action, after.link(own, mac).bytes())
+                let after = after.link(own, mac);
+                if !is_tunnel(self.shape) {
+                    return Ok((action, after.bytes()));
+                }
+                let entropy = world.entropy(after.source, after.destination)?;
+                let outer = Outer {
+                    source: tunnel_source(self.shape.outer_ipv6),
+                    destination: backend.ip(),
+                    traffic_class: after.traffic_class,
+                    options: Vec::new(),
+                    flow_label: entropy & 0xf_ffff,
+                    ports: (self.shape.forward == "gue")
+                        .then_some([0xc000 | entropy as u16 & 0x3fff, GUE_PORT]),
+                };
+                (action, after.frame(&outer.around(&after.packet())))
             }
             Traffic::Reply => {
                 let after = Segment {
-                    source: SocketAddrV4::new(Ipv4Addr::from(FIRST_VIP), VIP_PORT).into(),
+                    source: SocketAddr::new(address(self.shape.ipv6, FIRST_VIP), VIP_PORT),
                     ttl: before.ttl - 1,
                     ..before
                 };
@@ -332,48 +441,55 @@ impl Case {
     }
 
     fn segment(&self, net: &Net, flow: Flow) -> Result<Segment> {
-        let client = SocketAddrV4::new(Ipv4Addr::from(flow.address), flow.port);
-        let target = Ipv4Addr::from(flow.target);
+        let client = SocketAddr::new(address(self.shape.ipv6, flow.address), flow.port);
+        let target = address(self.shape.ipv6, flow.target);
         let (source, destination, flags, mac) = match self.traffic {
-            Traffic::Forward { flags } => (
-                client,
-                SocketAddrV4::new(target, VIP_PORT),
-                flags,
-                CLIENT_MAC,
-            ),
+            Traffic::Forward { flags } => {
+                (client, SocketAddr::new(target, VIP_PORT), flags, CLIENT_MAC)
+            }
             Traffic::NotAVip => (
                 client,
-                SocketAddrV4::new(target, VIP_PORT),
+                SocketAddr::new(target, VIP_PORT),
                 Flags::ACK,
                 CLIENT_MAC,
             ),
             Traffic::OtherPort => (
                 client,
-                SocketAddrV4::new(target, VIP_PORT + 1),
+                SocketAddr::new(target, VIP_PORT + 1),
                 Flags::ACK,
                 CLIENT_MAC,
             ),
             Traffic::Reply => {
-                let backend = first_backend(0);
-                let mac = backend_mac(target.octets()[3]);
+                let backend = first_backend(self.shape, 0);
                 (
-                    SocketAddrV4::new(target, backend.port()),
+                    backend,
                     client,
                     Flags::ACK,
-                    mac,
+                    backend_mac(last_octet(backend.ip())),
                 )
             }
         };
         let own = net.device(self.from)?.mac;
         let blank = match self.shape.protocol {
             "udp" => Segment::datagram("0.0.0.0:0", "0.0.0.0:0", &LONGER_PAYLOAD),
+            _ if self.shape.ipv6 => {
+                Segment::new("0.0.0.0:0", "0.0.0.0:0", flags).payload(&LONGER_PAYLOAD)
+            }
             _ => Segment::new("0.0.0.0:0", "0.0.0.0:0", flags).payload(&PAYLOAD),
         };
         let segment = Segment {
-            source: source.into(),
-            destination: destination.into(),
+            source,
+            destination,
             ..blank
         };
         Ok(segment.link(mac, own))
+    }
+}
+
+/// The part of an address that varies, as a number.
+fn number(endpoint: SocketAddr) -> u32 {
+    match endpoint.ip() {
+        std::net::IpAddr::V4(address) => address.into(),
+        std::net::IpAddr::V6(address) => u128::from(address) as u32,
     }
 }

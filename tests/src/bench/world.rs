@@ -5,10 +5,10 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use lb_common::abi::{
     backend::NextHop,
     flow::FlowEntry,
@@ -21,7 +21,8 @@ use lb_userspace::{
     dataplane::{Dataplane, Device, Options, Table},
     model::{BackendKey, Health, Limits, Model, XdpMode},
     plan::{
-        self, BackendIndex, Desired, FlowKey, Image, Phase, Plan, Seed, SlotIndex, View, Write,
+        self, BackendIndex, Desired, Endpoint, FlowKey, Image, Phase, Plan, Seed, SlotIndex, View,
+        Write,
     },
 };
 use testbed::{
@@ -52,8 +53,12 @@ pub(crate) struct Shape {
     pub(crate) backends: u8,
     /// One interface only: packets leave by the one they came in by.
     pub(crate) one_port: bool,
-    /// The mode; `dsr` needs a service alone.
+    /// The mode; all but `dnat` need a service alone.
     pub(crate) forward: &'static str,
+    /// Clients and VIPs are IPv6, and outside of tunnels the backends.
+    pub(crate) ipv6: bool,
+    /// Tunnels end at IPv6 addresses.
+    pub(crate) outer_ipv6: bool,
     /// `tcp` or `udp`.
     pub(crate) protocol: &'static str,
     /// What every slot is in.
@@ -123,7 +128,13 @@ impl Net {
             devices.insert(*side, device);
         }
         host.forward()?;
-        if !shape.one_port {
+        if !shape.one_port && shape.ipv6 {
+            let gateway = Ipv6Addr::new(0xfd77, 1, 0, 0, 0, 0, 0, 10);
+            let own = Ipv6Addr::new(0xfd77, 1, 0, 0, 0, 0, 0, 1);
+            host.address(Side::Front.name(), own, 64)?;
+            host.set_neighbour(Side::Front.name(), gateway, CLIENT_MAC)?;
+            host.route(address(true, FIRST_CLIENT), 108, gateway)?;
+        } else if !shape.one_port {
             let gateway = Side::Front.network(10);
             host.set_neighbour(Side::Front.name(), gateway, CLIENT_MAC)?;
             host.route(Ipv4Addr::from(FIRST_CLIENT), 12, gateway)?;
@@ -240,14 +251,21 @@ impl World {
         client: SocketAddr,
         vip: SocketAddr,
         known: bool,
-    ) -> Result<SocketAddrV4> {
+    ) -> Result<SocketAddr> {
         let (index, _) = self.index_of(&self.key(client, vip)?, known)?;
         let entry = self
             .image
             .backend(index)
             .context("the slot names no backend")?;
-        let address = entry.address.leading();
-        Ok(SocketAddrV4::new(Ipv4Addr::from(address), entry.port.get()))
+        let Endpoint { address, port } = Endpoint::of_entry(entry);
+        Ok(SocketAddr::new(address, port.unwrap_or(vip.port())))
+    }
+
+    /// The bits of a flow's hash that tunnels use.
+    pub(crate) fn entropy(&self, client: SocketAddr, vip: SocketAddr) -> Result<u32> {
+        let key = self.key(client, vip)?;
+        let (_, record) = self.index_of(&key, true)?;
+        Ok(key.hash(record.hashing()).secondary())
     }
 
     /// The key of a client's flow.
@@ -330,20 +348,14 @@ pub(crate) fn views(model: &Model, port: u16) -> Result<BTreeMap<BackendKey, Vie
     let mut views = BTreeMap::new();
     for service in &model.services {
         for backend in &service.backends {
-            let IpAddr::V4(address) = backend.address else {
-                bail!("the benchmark's backends have IPv4 addresses");
+            let next_hop = Some(NextHop::new(backend_mac(last_octet(backend.address)), port));
+            let view = View {
+                health: Health::Unchecked,
+                next_hop,
+                source: Some(tunnel_source(backend.address.is_ipv6())),
+                mtu: Some(1500),
             };
-            let next_hop = Some(NextHop::new(backend_mac(address.octets()[3]), port));
-            let health = Health::Unchecked;
-            views.insert(
-                service.key(backend),
-                View {
-                    health,
-                    next_hop,
-                    source: None,
-                    mtu: None,
-                },
-            );
+            views.insert(service.key(backend), view);
         }
     }
     Ok(views)
@@ -357,14 +369,60 @@ impl Drop for World {
     }
 }
 
+/// The address of a client or VIP with this number: all of an IPv4 address, the last part of an IPv6 one.
+pub(crate) fn address(ipv6: bool, number: u32) -> IpAddr {
+    if ipv6 {
+        Ipv6Addr::from(0xfd77_0064_u128 << 96 | u128::from(number)).into()
+    } else {
+        Ipv4Addr::from(number).into()
+    }
+}
+
+/// The last octet of a backend's address, by which its MAC is known.
+pub(crate) fn last_octet(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(address) => address.octets()[3],
+        IpAddr::V6(address) => address.octets()[15],
+    }
+}
+
+/// Where tunnels begin.
+pub(crate) fn tunnel_source(ipv6: bool) -> IpAddr {
+    back(ipv6, 1)
+}
+
 /// The address and port of a service's first backend.
-pub(crate) fn first_backend(service: u16) -> SocketAddrV4 {
-    SocketAddrV4::new(Side::Back.network(FIRST_BACKEND), FIRST_PORT + service)
+pub(crate) fn first_backend(shape: Shape, service: u16) -> SocketAddr {
+    let address = back(has_ipv6_backends(shape), FIRST_BACKEND);
+    SocketAddr::new(address, FIRST_PORT + service)
 }
 
 /// The addresses of every service's backends.
-pub(crate) fn backend_addresses(shape: Shape) -> impl Iterator<Item = Ipv4Addr> {
-    (0..shape.backends).map(|backend| Side::Back.network(FIRST_BACKEND + backend))
+pub(crate) fn backend_addresses(shape: Shape) -> impl Iterator<Item = IpAddr> {
+    let ipv6 = has_ipv6_backends(shape);
+    (0..shape.backends).map(move |backend| back(ipv6, FIRST_BACKEND + backend))
+}
+
+/// Whether packets go on in a tunnel.
+pub(crate) fn is_tunnel(shape: Shape) -> bool {
+    matches!(shape.forward, "ipip" | "gue")
+}
+
+fn has_ipv6_backends(shape: Shape) -> bool {
+    if is_tunnel(shape) {
+        shape.outer_ipv6
+    } else {
+        shape.ipv6
+    }
+}
+
+/// A station of the backends' network.
+fn back(ipv6: bool, octet: u8) -> IpAddr {
+    if ipv6 {
+        Ipv6Addr::new(0xfd77, 2, 0, 0, 0, 0, 0, octet.into()).into()
+    } else {
+        Side::Back.network(octet).into()
+    }
 }
 
 /// The configuration file.
@@ -391,19 +449,19 @@ pub(crate) fn text(instance: &str, shape: Shape) -> String {
         text += &format!("[[interface]]\nname = \"{}\"\n", side.name());
     }
     for service in 0..shape.services {
-        let vip = Ipv4Addr::from(FIRST_VIP + service);
+        let vip = SocketAddr::new(address(shape.ipv6, FIRST_VIP + service), VIP_PORT);
         text += &format!(
             "[[service]]\nname = \"s{service}\"\nlisten = \
-             [\"{}://{vip}:{VIP_PORT}\"]\nforward = \"{}\"\ntable_size = {TABLE_SIZE}\n",
+             [\"{}://{vip}\"]\nforward = \"{}\"\ntable_size = {TABLE_SIZE}\n",
             shape.protocol, shape.forward
         );
         for address in backend_addresses(shape) {
-            let port = match shape.forward {
-                "dnat" => format!(":{}", u32::from(FIRST_PORT) + service),
+            let backend = match shape.forward {
+                "dnat" => SocketAddr::new(address, FIRST_PORT + service as u16).to_string(),
                 // The listener's port is kept.
-                _ => String::new(),
+                _ => address.to_string(),
             };
-            text += &format!("[[service.backend]]\naddress = \"{address}{port}\"\nweight = 1\n");
+            text += &format!("[[service.backend]]\naddress = \"{backend}\"\nweight = 1\n");
         }
     }
     text

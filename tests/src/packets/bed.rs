@@ -23,14 +23,11 @@ use lb_userspace::{
 
 pub use self::{
     run::{Outcome, Ran},
-    setup::{Setup, Unknown, WEB},
+    setup::{Setup, WEB},
     side::{CLIENT_MAC, Side, backend_mac},
 };
 use super::Segment;
 use crate::{host, host::Host, mode::Family, sweep};
-
-/// Bytes that an IP packet may have on the way to a backend, unless a test says otherwise.
-const MTU: u32 = 1500;
 
 /// The program, its maps and a host around it; all gone when dropped.
 pub struct Bed {
@@ -52,7 +49,7 @@ impl Bed {
     pub fn new(services: &str) -> Result<Option<Self>> {
         Self::with(&Setup {
             services,
-            ..Setup::default()
+            ..Setup::PLAIN
         })
     }
 
@@ -87,7 +84,7 @@ impl Bed {
             frags: setup.frags,
             dataplane: Some(dataplane),
         };
-        bed.views = bed.everything_well(setup.unknown);
+        bed.views = bed.everything_well(setup);
         bed.apply()?;
         Ok(Some(bed))
     }
@@ -209,7 +206,7 @@ impl Bed {
     }
 
     /// Every backend healthy and on the back network, or the front one if its address says so.
-    fn everything_well(&self, unknown: Unknown) -> BTreeMap<BackendKey, View> {
+    fn everything_well(&self, setup: &Setup<'_>) -> BTreeMap<BackendKey, View> {
         let mut views = BTreeMap::new();
         for service in &self.model.services {
             for backend in &service.backends {
@@ -223,8 +220,8 @@ impl Bed {
                 let view = View {
                     health: Health::Up,
                     next_hop: Some(NextHop::new(backend_mac(number), port)),
-                    source: (unknown != Unknown::Source).then_some(source),
-                    mtu: (unknown != Unknown::Mtu).then_some(MTU),
+                    source: setup.knows_source.then_some(source),
+                    mtu: setup.mtu,
                 };
                 views.insert(service.key(backend), view);
             }

@@ -1,6 +1,6 @@
 //! A fixture: a packet, and all that must become of it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, iter};
 
 use self::action::{DROP, PASS, REDIRECT, TX};
 use anyhow::{Context, Result};
@@ -70,6 +70,33 @@ impl Fixture {
             packet,
             expect: Expect::untouched(Outcome::Drop(reason)),
         }
+    }
+
+    /// The same of a packet that came in on this side.
+    pub fn coming_from(mut self, side: Side) -> Self {
+        self.from = side;
+        self
+    }
+
+    /// The same with bytes behind the packet, which stay there.
+    pub fn padded(mut self, padding: &[u8]) -> Self {
+        self.packet.extend(padding);
+        if let Some(frame) = &mut self.expect.frame {
+            frame.extend(padding);
+        }
+        self
+    }
+
+    /// The same with other bytes, which are left as they are. `behind`: from the first of them to the end.
+    ///
+    /// # Panics
+    /// Where there are not so many.
+    pub fn replaced(mut self, behind: usize, bytes: &[u8]) -> Self {
+        for frame in iter::once(&mut self.packet).chain(&mut self.expect.frame) {
+            let at = frame.len() - behind;
+            frame[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        self
     }
 
     /// Runs the packet and compares verdict, bytes and the whole counter table.

@@ -199,25 +199,7 @@ impl Segment {
     /// Another packet behind this one's link header: the stations and the tags. The EtherType is that
     /// packet's.
     pub fn frame(&self, packet: &[u8]) -> Vec<u8> {
-        let inner = match packet.first().map(|first| first >> 4) {
-            Some(6) => EtherType::IPV6,
-            _ => EtherType::IPV4,
-        };
-        let mut types = self.tags.iter().map(|[announcing, _]| *announcing);
-        let [source, destination] = self.link;
-        let header = Ethernet2Header {
-            source,
-            destination,
-            ether_type: types.next().map_or(inner, EtherType),
-        };
-        let mut frame = header.to_bytes().to_vec();
-        for [_, control] in &self.tags {
-            let EtherType(next) = types.next().map_or(inner, EtherType);
-            frame.extend(control.to_be_bytes());
-            frame.extend(next.to_be_bytes());
-        }
-        frame.extend(packet);
-        frame
+        frame(self.link, &self.tags, packet)
     }
 
     /// The packet, from its IP header on.
@@ -329,6 +311,29 @@ impl Segment {
         header.checksum = checksum.expect("a packet that fits");
         header.to_bytes().to_vec()
     }
+}
+
+/// A packet behind a link header: between these stations, source and destination, and with these tags.
+pub(super) fn frame(link: [[u8; 6]; 2], tags: &[[u16; 2]], packet: &[u8]) -> Vec<u8> {
+    let inner = match packet.first().map(|first| first >> 4) {
+        Some(6) => EtherType::IPV6,
+        _ => EtherType::IPV4,
+    };
+    let mut types = tags.iter().map(|[announcing, _]| EtherType(*announcing));
+    let [source, destination] = link;
+    let header = Ethernet2Header {
+        source,
+        destination,
+        ether_type: types.next().unwrap_or(inner),
+    };
+    let mut frame = header.to_bytes().to_vec();
+    for [_, control] in tags {
+        let EtherType(next) = types.next().unwrap_or(inner);
+        frame.extend(control.to_be_bytes());
+        frame.extend(next.to_be_bytes());
+    }
+    frame.extend(packet);
+    frame
 }
 
 /// The other family is refused where the IP header is made.

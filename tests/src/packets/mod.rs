@@ -12,16 +12,17 @@ mod frame;
 mod motion;
 mod outer;
 mod show;
+pub mod strict;
 pub mod tunnel;
 mod way;
 
-pub use bed::{Bed, CLIENT_MAC, Outcome, Ran, Setup, Side, Unknown, WEB, backend_mac};
+pub use bed::{Bed, CLIENT_MAC, Outcome, Ran, Setup, Side, WEB, backend_mac};
 pub use decap::DecapBed;
 pub use fixture::{Expect, Fixture};
 pub use frame::{Extension, Segment};
 pub use motion::{
     ALIVE, Counts, DEAD, DRAINING, Entry, FREE, Kind, Motion, OLD_COUNT, Old, ROW, Row, Stamp,
 };
-pub use outer::Outer;
+pub use outer::{GUE_PORT, Outer};
 pub(crate) use show::difference;
-pub use way::{GUE_PORT, Way};
+pub use way::Way;

@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 
-use etherparse::{IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, UdpHeader};
+use etherparse::{IpNumber, Ipv4Header, Ipv4Options, Ipv6FlowLabel, Ipv6Header, UdpHeader};
+
+/// Where GUE packets go, unless told otherwise.
+pub const GUE_PORT: u16 = 6080;
 
 /// The outer headers of a packet in a tunnel.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Outer {
     /// Source address.
     pub source: IpAddr,
@@ -13,6 +16,8 @@ pub struct Outer {
     pub destination: IpAddr,
     /// DSCP and ECN.
     pub traffic_class: u8,
+    /// Options of IPv4, a multiple of four bytes.
+    pub options: Vec<u8>,
     /// Flow label, of IPv6.
     pub flow_label: u32,
     /// Source and destination port of GUE; `None`: IP in IP.
@@ -21,9 +26,9 @@ pub struct Outer {
 
 impl Outer {
     /// Bytes of the headers.
-    pub const fn length(&self) -> usize {
+    pub fn length(&self) -> usize {
         let ip = match self.source {
-            IpAddr::V4(_) => Ipv4Header::MIN_LEN,
+            IpAddr::V4(_) => Ipv4Header::MIN_LEN + self.options.len(),
             IpAddr::V6(_) => Ipv6Header::LEN,
         };
         match self.ports {
@@ -72,6 +77,7 @@ impl Outer {
                     protocol,
                     source: source.octets(),
                     destination: destination.octets(),
+                    options: Ipv4Options::try_from(&*self.options).expect("options in words"),
                     ..Ipv4Header::default()
                 };
                 header.set_payload_len(length).expect("a packet that fits");

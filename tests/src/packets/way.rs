@@ -3,26 +3,19 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use lb_common::{abi::counters::BackendCounters, wire::tcp::Flags};
 
-use super::{Bed, CLIENT_MAC, Expect, Fixture, Outcome, Outer, Segment, Side, backend_mac};
+use super::{
+    Bed, CLIENT_MAC, Expect, Fixture, GUE_PORT, Outcome, Outer, Segment, Setup, Side, backend_mac,
+};
 use crate::{
     mode::{Family, Forward},
     topology::CLIENT,
 };
 
-/// Where GUE packets go, unless told otherwise.
-pub const GUE_PORT: u16 = 6080;
-
 /// Both families.
 const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
-
-/// The number of the backend.
-const BACKEND: u8 = 11;
-
-/// Where the backend listens under `dnat`: for segments, and for datagrams.
-const PORTS: [u16; 2] = [8080, 5353];
 
 /// A way to the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +29,12 @@ pub struct Way {
 }
 
 impl Way {
+    /// The number of the backend in its network.
+    pub const BACKEND: u8 = 11;
+
+    /// Where the backend listens under `dnat`: for segments, and for datagrams.
+    pub const PORTS: [u16; 2] = [8080, 5300];
+
     /// All of them.
     pub fn all() -> Vec<Self> {
         let plain = [Forward::Dnat, Forward::Dsr].into_iter();
@@ -47,6 +46,12 @@ impl Way {
             })
         });
         plain.chain(Self::tunnels()).collect()
+    }
+
+    /// Those of a mode.
+    pub fn of(forward: Forward) -> impl Iterator<Item = Self> {
+        let all = Self::all().into_iter();
+        all.filter(move |way| way.forward == forward)
     }
 
     /// Those with an outer header: 4in4, 4in6, 6in4 and 6in6, in IP and in UDP.
@@ -76,9 +81,9 @@ impl Way {
     }
 
     /// The same with the backend on this side.
-    pub fn services_at(self, side: Side) -> String {
+    fn services_at(self, side: Side) -> String {
         let (vip, forward) = (self.inner.vip(), self.forward.word());
-        let address = side.address(self.outer, BACKEND);
+        let address = side.address(self.outer, Self::BACKEND);
         let service = |protocol: &str, backend: &str, port| {
             let address = match self.forward {
                 Forward::Dnat => SocketAddr::new(address, port).to_string(),
@@ -90,7 +95,7 @@ impl Way {
                  address = \"{address}\"\n"
             )
         };
-        let [tcp, udp] = PORTS;
+        let [tcp, udp] = Self::PORTS;
         service("tcp", "t1", tcp) + &service("udp", "u1", udp)
     }
 
@@ -113,7 +118,7 @@ impl Way {
         answer.flags = flags;
         answer.destination = answer.source;
         answer.source = self.backend(&answer, Side::Back);
-        answer.link(backend_mac(BACKEND), bed.mac(Side::Back))
+        answer.link(backend_mac(Self::BACKEND), bed.mac(Side::Back))
     }
 
     /// The same as the client must see it.
@@ -150,8 +155,9 @@ impl Way {
         let source_port = 0xc000 | (entropy & 0x3fff) as u16;
         Ok(Outer {
             source: side.address(self.outer, 1),
-            destination: side.address(self.outer, BACKEND),
+            destination: side.address(self.outer, Self::BACKEND),
             traffic_class: segment.traffic_class,
+            options: Vec::new(),
             flow_label: entropy & 0xf_ffff,
             ports: (self.forward == Forward::Gue).then_some([source_port, GUE_PORT]),
         })
@@ -202,14 +208,51 @@ impl Way {
         }
     }
 
+    /// A backend's answer to a neighbour that is not known yet is handed to the daemon: the packet is ready
+    /// to send, the link header is what it was.
+    pub fn punt(self, name: &'static str, bed: &Bed, answer: &Segment) -> Fixture {
+        let mut out = self.answered(bed, answer);
+        out.link = answer.link;
+        Fixture {
+            name,
+            from: Side::Back,
+            packet: answer.bytes(),
+            expect: Expect {
+                outcome: Outcome::Punt,
+                frame: Some(out.bytes()),
+                counted: None,
+            },
+        }
+    }
+
+    /// Runs `check` for each of these ways in a bed of its own: the setup, with the way's services.
+    pub fn each(
+        ways: impl IntoIterator<Item = Self>,
+        setup: &Setup<'_>,
+        mut check: impl FnMut(&mut Bed, Self) -> Result<()>,
+    ) -> Result<()> {
+        for way in ways {
+            let services = way.services_at(setup.backend);
+            let setup = Setup {
+                services: &services,
+                ..*setup
+            };
+            let Some(mut bed) = Bed::with(&setup)? else {
+                return Ok(());
+            };
+            check(&mut bed, way).with_context(|| format!("{way:?}"))?;
+        }
+        Ok(())
+    }
+
     fn client(self) -> SocketAddr {
         SocketAddr::new(self.inner.at(IpAddr::V4(CLIENT)), 40_000)
     }
 
     fn backend(self, segment: &Segment, side: Side) -> SocketAddr {
-        let [tcp, udp] = PORTS;
+        let [tcp, udp] = Self::PORTS;
         let port = if segment.flags.is_some() { tcp } else { udp };
-        SocketAddr::new(side.address(self.outer, BACKEND), port)
+        SocketAddr::new(side.address(self.outer, Self::BACKEND), port)
     }
 }
 
@@ -217,7 +260,7 @@ impl Way {
 fn leaving(bed: &Bed, segment: &Segment, side: Side) -> Segment {
     let ttl = segment.ttl - 1;
     let out = segment.clone().ttl(ttl);
-    out.link(bed.mac(side), backend_mac(BACKEND))
+    out.link(bed.mac(side), backend_mac(Way::BACKEND))
 }
 
 /// The name of the backend that a segment goes to.

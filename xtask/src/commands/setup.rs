@@ -9,11 +9,13 @@ use xtask::{
     workspace::Workspace,
 };
 
-use crate::step::seconds;
+use crate::{scapy, step::seconds};
 
-/// Everything that a build needs.
+/// Everything that builds and tests need.
 pub(crate) fn run() -> Result<()> {
-    ensure(&Workspace::find()?)
+    let workspace = Workspace::find()?;
+    ensure(&workspace)?;
+    ensure_scapy(&workspace)
 }
 
 /// What the other subcommands begin with.
@@ -29,6 +31,19 @@ pub(crate) fn ensure_tool(workspace: &Workspace, tool: Tool) -> Result<()> {
         println!("== setup: {name} {version}: compiling it into target/tools, once");
     }
     timed(&format!("{name} {version}"), || tool.ensure(workspace))
+}
+
+/// What some tests read packets with. Where it cannot be had they are skipped, which nobody but a developer
+/// may be content with.
+pub(crate) fn ensure_scapy(workspace: &Workspace) -> Result<()> {
+    let ensured = timed("scapy", || scapy::ensure(workspace));
+    match ensured {
+        Err(error) if !scapy::is_required() => {
+            println!("== setup: scapy: not installed, its tests are skipped: {error:#}");
+            Ok(())
+        }
+        ensured => ensured,
+    }
 }
 
 fn timed(what: &str, ensure: impl FnOnce() -> Result<Ensured>) -> Result<()> {

@@ -77,6 +77,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .map(|kind| Ok((kind, cargo_arguments(kind, &files, elevation)?)))
         .collect::<Result<Vec<_>>>()?;
     setup::ensure(&workspace)?;
+    if runs.iter().any(|(kind, _)| *kind == Kind::Bpf) {
+        setup::ensure_scapy(&workspace)?;
+    }
     // Programs as well: the system tests start them.
     let mut build = host::cargo(&workspace);
     step::run(

@@ -20,10 +20,7 @@ impl Sources for Listed {
     }
 }
 
-fn opened(
-    frame: &mut [u8],
-    frame_length: Option<u32>,
-) -> Result<(usize, DecapCounter), DecapCounter> {
+fn opened(frame: &mut [u8], frame_length: u32) -> Result<(usize, DecapCounter), DecapCounter> {
     let end = End {
         gue_port: Be16::new(PORT),
         sources: Listed,
@@ -273,7 +270,7 @@ proptest! {
     fn a_whole_packet_is_taken_off_or_dropped_for_its_mark(shape in shapes()) {
         let frame = shape.frame();
         let mut read = frame.clone();
-        let result = opened(&mut read, None);
+        let result = opened(&mut read, frame.len() as u32);
         prop_assert_eq!(result, reference(&frame));
         let marked = shape.outer_class & 3 == 3 && shape.inner_class & 3 == 0;
         prop_assert_eq!(result.is_err(), marked);
@@ -303,7 +300,7 @@ proptest! {
             frame.truncate(cut.index(frame.len()));
         }
         let mut read = frame.clone();
-        let result = opened(&mut read, None);
+        let result = opened(&mut read, frame.len() as u32);
         prop_assert_eq!(result, reference(&frame));
         match result {
             Ok((at, _)) => prop_assert!(is_untouched_but_for_the_mark(&frame, &read, at)),
@@ -317,7 +314,7 @@ proptest! {
         let whole = frame.len() as u32;
         // Headers are in the first buffer: so much of the payload is not.
         let seen = frame.len() - shape.payload - shape.trailing;
-        let judge = |length: u32| opened(&mut frame[..seen].to_vec(), Some(length));
+        let judge = |length: u32| opened(&mut frame[..seen].to_vec(), length);
         prop_assert_eq!(judge(whole), reference(&frame));
         let packet = whole - shape.trailing as u32;
         prop_assert_eq!(judge(packet - short.min(packet)), Err(DecapCounter::Malformed));
@@ -326,7 +323,7 @@ proptest! {
     #[test]
     fn no_bytes_are_read_outside_of_the_frame(mut frame in proptest::collection::vec(any::<u8>(), 0..140)) {
         let before = frame.clone();
-        let result = opened(&mut frame, None);
+        let result = opened(&mut frame, before.len() as u32);
         prop_assert_eq!(result, reference(&before));
     }
 }

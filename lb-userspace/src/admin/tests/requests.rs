@@ -28,6 +28,8 @@ async fn a_reload_tells_what_changed() {
         generation: 4,
         changes: vec!["service web: backend web-3 added".to_owned()],
         warnings: vec!["daemon.seed: missing".to_owned()],
+        read_ms: 1.5,
+        applied_ms: 0.25,
     };
     let script = Script {
         reload: Ok(report.clone()),

@@ -11,7 +11,7 @@ use lb_common::wire::outer::{OuterIpv4, OuterIpv6, OuterUdp};
 
 use crate::{
     controller::{interfaces::lowest, state::Controller},
-    model::{Forward, Interface, Service},
+    model::{Forward, Interface},
     neighbor::{Link, State},
 };
 
@@ -33,19 +33,28 @@ impl Controller {
     /// Interfaces on which replies of `dnat` backends come in and the kernel gives no routes for
     /// them (`bpf_fib_lookup` answers `BPF_FIB_LKUP_RET_FWD_DISABLED`).
     pub(super) fn unforwarded_replies(&self) -> impl Iterator<Item = String> {
-        let with_replies = |service: &&Service| service.forward.has_replies();
-        let services = self.model.services.iter().filter(with_replies);
-        let backends = services.flat_map(|service| &service.backends);
-        let ways: BTreeSet<(bool, String)> = backends
-            .filter_map(|backend| {
-                let ifindex = match self.next_hops.get(&backend.address)? {
-                    State::Resolved { ifindex, .. } => *ifindex,
-                    State::Unresolved { ifindex, .. } => (*ifindex)?,
-                };
-                // Where the frames come in, and so where the kernel looks.
-                let link = lowest(&self.links, ifindex)?;
-                Some((backend.address.is_ipv6(), link.name.clone()))
-            })
+        let services = self.model.services.iter();
+        let with_replies: BTreeSet<&str> = services
+            .filter(|service| service.forward.has_replies())
+            .map(|service| &*service.name)
+            .collect();
+        let mut ways = BTreeSet::new();
+        for (address, state) in &self.next_hops {
+            let ifindex = match state {
+                State::Resolved { ifindex, .. } => Some(*ifindex),
+                State::Unresolved { ifindex, .. } => *ifindex,
+            };
+            let way = ifindex.map(|ifindex| (address.is_ipv6(), ifindex));
+            // There are few interfaces: the backends at most addresses need not be looked at.
+            if let Some(way) = way.filter(|way| !ways.contains(way))
+                && (self.addresses.at(*address)).any(|key| with_replies.contains(&*key.service))
+            {
+                ways.insert(way);
+            }
+        }
+        // Where the frames come in, and so where the kernel looks.
+        let ways: BTreeSet<(bool, String)> = (ways.into_iter())
+            .filter_map(|(is_ipv6, way)| Some((is_ipv6, lowest(&self.links, way)?.name.clone())))
             .filter(|(is_ipv6, name)| !forwards(*is_ipv6, name))
             .collect();
         ways.into_iter().map(|(is_ipv6, name)| {

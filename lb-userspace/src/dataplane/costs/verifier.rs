@@ -146,17 +146,19 @@ fn log(function: &Function, license: &CStr, flags: u32) -> Result<String, Error>
     Ok(String::from_utf8_lossy(text).into_owned())
 }
 
-/// The sum of what the program and its subprograms, if any, use: `stack depth 96+0+24`. They need
-/// not all be on one way of calls, so it is the most that can be.
+/// What the program and the hungriest of its subprograms use, if it has any: `stack depth 96+0+24`. The
+/// subprograms call no others, so that is the deepest chain of calls, which is what the kernel limits.
 fn stack(log: &str) -> Option<u32> {
     let depths = log
         .lines()
         .find_map(|line| line.strip_prefix("stack depth "))?;
-    let depths = depths.split_whitespace().next()?;
-    depths
+    let depths: Vec<u32> = depths
         .split('+')
-        .map(|depth| depth.parse::<u32>().ok())
-        .sum()
+        .map(|depth| depth.trim().parse())
+        .collect::<Result<_, _>>()
+        .ok()?;
+    let (program, others) = depths.split_first()?;
+    Some(program + others.iter().max().unwrap_or(&0))
 }
 
 #[cfg(test)]
@@ -164,8 +166,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stack_depths_of_subprograms_add_up() {
-        let log = "verification time 812 usec\nstack depth 96+0+24\nprocessed 1234 insns (limit \
+    fn the_deepest_chain_of_calls_counts() {
+        let log = "verification time 812 usec\nstack depth 96+0+24+16\nprocessed 1234 insns (limit \
                    1000000) max_states_per_insn 1 total_states 9 peak_states 9 mark_read 4\n";
         assert_eq!(stack(log), Some(120));
         assert_eq!(stack("stack depth 88\n"), Some(88));

@@ -1,7 +1,7 @@
 //! Endpoints of every kind: each gets its verdict in time, with a reason to read.
 
 use std::{
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::{Duration, Instant},
 };
 
@@ -33,7 +33,14 @@ impl Endpoint {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        Self::on(Ipv4Addr::LOCALHOST.into(), behaviour).await
+    }
+
+    async fn on<F>(address: IpAddr, behaviour: impl Fn(TcpStream) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind((address, 0)).await.unwrap();
         Self {
             address: listener.local_addr().unwrap(),
             task: tokio::spawn(async move {
@@ -119,6 +126,28 @@ fn failed(reason: &str) -> Outcome {
 
 fn passed(reason: &str) -> Outcome {
     Outcome::Passed(reason.to_owned())
+}
+
+#[tokio::test]
+async fn a_backend_of_ipv6_is_asked_by_its_address_in_brackets() {
+    let (told, mut heard) = tokio::sync::mpsc::channel(1);
+    let endpoint = Endpoint::on(Ipv6Addr::LOCALHOST.into(), move |mut stream| {
+        let told = told.clone();
+        async move {
+            let head = request(&mut stream).await;
+            told.send(head).await.expect("somebody listens");
+            let _ = stream.write_all(OK).await;
+            hold(stream).await;
+        }
+    })
+    .await;
+    assert_eq!(
+        endpoint.probe(PATIENT).await,
+        Outcome::Passed("200".to_owned())
+    );
+    let head = heard.recv().await.unwrap().to_lowercase();
+    let host = format!("host: [::1]:{}\r\n", endpoint.address.port());
+    assert!(head.contains(&host), "{head}");
 }
 
 #[tokio::test]

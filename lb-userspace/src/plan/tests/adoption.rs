@@ -61,7 +61,7 @@ fn the_last_known_health_takes_nothing_out() {
     let mut world = World::new(&model);
     world.reach(&model, &views);
 
-    let known = world.read_back().last_known(&model);
+    let known = world.read_back().last_known(&model, Scope::All);
     assert_eq!(known[&key("a", "10.0.0.1:80")].health, Health::Up);
     assert_eq!(known[&key("a", "10.0.0.2:80")].health, Health::Unknown);
     assert_eq!(known[&key("b", "10.0.0.3:80")].health, Health::Unchecked);

@@ -7,4 +7,5 @@ mod fixture;
 mod random;
 mod reseeding;
 mod tunnels;
+mod widening;
 mod world;

@@ -1,8 +1,9 @@
 //! Random sequences of models and views.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,7 +19,7 @@ use crate::{
         Admin, Backend, BackendKey, Connections, FlowHash, Forward, Health, Listener, Model,
         Override, Service, Tracking, TunnelSource,
     },
-    plan::{PlanError, Progress, Seed, View},
+    plan::{PlanError, Progress, Scope, Seed, View, widen},
 };
 
 /// VIPs with the same ports each: services may not have a port twice in one family, since replies
@@ -167,6 +168,32 @@ fn step() -> impl Strategy<Value = Step> {
         )
 }
 
+/// What of another step comes into a step: no listener, no table, no seed.
+#[derive(Clone, Debug)]
+struct Change {
+    from: Step,
+    /// Which backends become what they are there.
+    backends: Vec<bool>,
+    /// Of which services the tracking becomes what it is there.
+    tracking: Vec<bool>,
+    reorders: bool,
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    (
+        step(),
+        vec(proptest::bool::weighted(0.2), BACKENDS),
+        vec(proptest::bool::weighted(0.1), usize::from(SERVICES)),
+        any::<bool>(),
+    )
+        .prop_map(|(from, backends, tracking, reorders)| Change {
+            from,
+            backends,
+            tracking,
+            reorders,
+        })
+}
+
 /// A step that differs from the last one in a few places only.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     vec((step(), any::<u8>()), 1..7).prop_map(|steps| {
@@ -198,6 +225,20 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 impl Step {
+    fn changed(&self, change: &Change) -> Self {
+        let mut changed = self.clone();
+        let from = &change.from;
+        let backends = changed.backends.iter_mut().zip(&from.backends);
+        for ((to, from), _) in backends.zip(&change.backends).filter(|(_, is)| **is) {
+            to.clone_from(from);
+        }
+        let tracking = changed.tracking.iter_mut().zip(&from.tracking);
+        for ((to, from), _) in tracking.zip(&change.tracking).filter(|(_, is)| **is) {
+            *to = *from;
+        }
+        changed
+    }
+
     fn model(&self) -> Model {
         let mut services: Vec<Service> = (0..SERVICES).map(|n| self.service(n)).collect();
         services.retain(|service| !service.listeners.is_empty());
@@ -390,6 +431,64 @@ proptest! {
                 world.apply(&plan, usize::MAX);
                 world.check_reached(&model, &views);
             }
+        }
+    }
+    #[test]
+    fn a_plan_for_the_services_that_changed_leaves_what_a_plan_for_all_leaves(
+        steps in steps(),
+        change in change(),
+    ) {
+        let mut world = World::new(&model(Vec::new()));
+        let mut last = None;
+        for step in steps {
+            let model = step.model();
+            world.overrides = step.overrides(&model);
+            world.seed = step.seed();
+            if let Ok(plan) = world.plan(&model, &step.views(&model)) {
+                world.apply(&plan, usize::MAX);
+                last = Some(step);
+            }
+        }
+        prop_assume!(last.is_some());
+        let before = last.unwrap();
+        let after = before.changed(&change);
+        let (old, mut new) = (before.model(), after.model());
+        let (old_views, views) = (before.views(&old), after.views(&new));
+        let old_overrides = before.overrides(&old);
+        world.overrides = after.overrides(&new);
+        world.seed = after.seed();
+        if change.reorders {
+            new.services.reverse();
+        }
+        if change.from.waits {
+            world.wait_for_everything(&new);
+        }
+
+        let concerned = |service: &&Service| {
+            let is_same = |key: &BackendKey| {
+                old_views.get(key) == views.get(key)
+                    && old_overrides.get(key) == world.overrides.get(key)
+            };
+            let same = old.services.iter().any(|old| old == *service)
+                && (service.backends.iter()).all(|b| is_same(&service.key(b)));
+            let id = world.image.service_id(service).unwrap();
+            let progress = world.progress.services.get(&id);
+            !same || progress.is_some_and(|new| !new.is_empty())
+        };
+        let names = new.services.iter().filter(concerned);
+        let mut names: BTreeSet<Arc<str>> = names.map(|s| Arc::clone(&s.name)).collect();
+        widen(&mut names, &new, &world.seed, &world.image);
+
+        let whole = world.plan(&new, &views);
+        let part = world.plan_for(Scope::Services(&names), &new, &views);
+        prop_assert_eq!(whole.is_err(), part.is_err(), "{:?}, {:?}", whole, part);
+        if let (Ok(whole), Ok(part)) = (whole, part) {
+            let mut image = world.image.clone();
+            whole.writes().for_each(|write| image.apply(write));
+            world.apply(&part, usize::MAX);
+            prop_assert_eq!(&world.image, &image);
+            world.progress = Progress::default();
+            world.check_reached(&new, &views);
         }
     }
 }

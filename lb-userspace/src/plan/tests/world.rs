@@ -96,6 +96,15 @@ impl World {
     }
 
     pub(super) fn plan(&self, model: &Model, views: &Views) -> Result<Plan, PlanError> {
+        self.plan_for(Scope::All, model, views)
+    }
+
+    pub(super) fn plan_for(
+        &self,
+        scope: Scope<'_>,
+        model: &Model,
+        views: &Views,
+    ) -> Result<Plan, PlanError> {
         let seed = &self.seed;
         let desired = Desired {
             model,
@@ -103,7 +112,7 @@ impl World {
             overrides: &self.overrides,
             seed,
             progress: &self.progress,
-            scope: Scope::All,
+            scope,
         };
         reconcile(&desired, &self.image)
     }

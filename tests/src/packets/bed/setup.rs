@@ -6,6 +6,8 @@ use lb_userspace::{
     model::{Limits, Model},
 };
 
+use super::Side;
+
 /// A `dnat` service of one backend, `b1`.
 pub const WEB: &str = r#"
 [[service]]
@@ -17,7 +19,7 @@ address = "10.77.2.11:8080"
 "#;
 
 /// What a bed is made for.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Setup<'a> {
     /// The `[[service]]` part of a configuration.
     pub services: &'a str,
@@ -27,23 +29,26 @@ pub struct Setup<'a> {
     pub vlan: bool,
     /// Whether packets go through the program for frames that may lie in several buffers.
     pub frags: bool,
-    /// What nobody has told of the ways to backends.
-    pub unknown: Unknown,
-}
-
-/// What is not known of the ways to backends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Unknown {
-    /// All is known.
-    #[default]
-    Nothing,
-    /// Which address the kernel would send from.
-    Source,
-    /// How large packets may be.
-    Mtu,
+    /// Whether it is known which address the kernel would send from to backends.
+    pub knows_source: bool,
+    /// Bytes that an IP packet may have on the way to backends; `None`: not known.
+    pub mtu: Option<u32>,
+    /// Where [`Way::each`](crate::packets::Way::each) has the backend.
+    pub backend: Side,
 }
 
 impl Setup<'_> {
+    /// No service, and nothing out of the ordinary.
+    pub const PLAIN: Self = Self {
+        services: "",
+        daemon: "",
+        vlan: false,
+        frags: false,
+        knows_source: true,
+        mtu: Some(1500),
+        backend: Side::Back,
+    };
+
     /// The configuration, of this instance.
     pub(in crate::packets) fn model(&self, instance: &str) -> Result<Model> {
         let Self {

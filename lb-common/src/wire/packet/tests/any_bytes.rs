@@ -61,7 +61,8 @@ fn plausible() -> impl Strategy<Value = Vec<u8>> {
             bytes[ip - 2..ip].copy_from_slice(&announced);
             if ipv6 {
                 bytes[ip] = 0x60;
-                bytes[ip + 4..ip + 7].copy_from_slice(&[0, length, next]);
+                // Not 0, which the other implementation takes for "up to the frame's end".
+                bytes[ip + 4..ip + 7].copy_from_slice(&[0, length.max(1), next]);
                 // Extension headers that are short, and lead somewhere.
                 for at in (ip + 40..bytes.len() - 1).step_by(8) {
                     bytes[at] = [6, 17, 43, 44, 60, 6, 17, 6][usize::from(bytes[at] & 7)];

@@ -154,7 +154,7 @@ impl Sim {
         self.doomed.clear();
         self.upkeep
             .observe(&self.model, &self.image, Scope::All, self.now);
-        let known = self.image.last_known(&self.model);
+        let known = self.image.last_known(&self.model, Scope::All);
         for (key, view) in &mut self.views {
             *view = known.get(key).copied().unwrap_or(*view);
         }

@@ -75,9 +75,14 @@ impl<'a> Session<'a> {
         coverage: &mut Coverage,
     ) -> Result<Option<Difference>> {
         let tick = clock::settled();
-        // The copy is the program for frames in one buffer.
-        let may_ask = !self.setup.program.takes_several_buffers();
-        let asked = if self.setup.asks_first && may_ask {
+        // The copy is the program for frames in one buffer, and takes it that the daemon has room.
+        let Setup {
+            program,
+            punts_are_read,
+            asks_first,
+            ..
+        } = self.setup;
+        let asked = if asks_first && punts_are_read && !program.takes_several_buffers() {
             Some(self.rig.ask(side, frame)?)
         } else {
             None

@@ -6,6 +6,7 @@ use network_types::ip::Ipv4Hdr;
 use crate::{
     abi::{
         flow::{FlowKeyV4, FlowKeyV6},
+        lookup::LookupKey,
         reply::{ReplyV4, ReplyV6},
         service::{ServiceId, ServiceRecord, hash},
         vip::{VipKeyV4, VipKeyV6},
@@ -31,7 +32,7 @@ pub trait Family: Sized {
     /// The header in place in a frame.
     type Header: Ip<Address = Self::Address>;
     /// Key of the service table, and of the reply table.
-    type VipKey: 'static;
+    type VipKey: LookupKey + 'static;
     /// Value of the reply table.
     type Reply: Reply<Address = Self::Address> + 'static;
     /// Key of the flow tables.

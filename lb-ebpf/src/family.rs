@@ -5,15 +5,17 @@ use lb_common::{
     abi::{
         flow::{FlowEntry, FlowKeyV4, FlowKeyV6},
         reply::{ReplyV4, ReplyV6},
-        service::ServiceId,
-        vip::{VipKeyV4, VipKeyV6},
+        vip::{Vip, VipKeyV4, VipKeyV6},
     },
     family::{Family, V4, V6},
     wire::{Ip as _, ipv6::Ipv6},
 };
 use network_types::ip::Ipv4Hdr;
 
-use crate::maps;
+use crate::{
+    lookup::{Lookup, table},
+    maps,
+};
 
 /// A version of IP, and the tables that its packets are looked up in.
 pub(crate) trait Tables: Family {
@@ -21,9 +23,9 @@ pub(crate) trait Tables: Family {
     const AF: u8;
 
     /// VIPs to services.
-    fn vips() -> &'static HashMap<Self::VipKey, ServiceId>;
+    fn vips() -> Lookup<Self::VipKey, Vip>;
     /// Backends to the VIPs they answer for.
-    fn replies() -> &'static HashMap<Self::VipKey, Self::Reply>;
+    fn replies() -> Lookup<Self::VipKey, Self::Reply>;
     /// Flows of slots in motion.
     fn flows() -> &'static HashMap<Self::FlowKey, FlowEntry>;
     /// Flows of services that are always tracked.
@@ -39,13 +41,13 @@ impl Tables for V4 {
     const AF: u8 = 2;
 
     #[inline(always)]
-    fn vips() -> &'static HashMap<VipKeyV4, ServiceId> {
-        &maps::VIPS_IPV4
+    fn vips() -> Lookup<VipKeyV4, Vip> {
+        table!(VIPS_IPV4, vips_ipv4)
     }
 
     #[inline(always)]
-    fn replies() -> &'static HashMap<VipKeyV4, ReplyV4> {
-        &maps::REPLIES_IPV4
+    fn replies() -> Lookup<VipKeyV4, ReplyV4> {
+        table!(REPLIES_IPV4, replies_ipv4)
     }
 
     #[inline(always)]
@@ -73,13 +75,13 @@ impl Tables for V6 {
     const AF: u8 = 10;
 
     #[inline(always)]
-    fn vips() -> &'static HashMap<VipKeyV6, ServiceId> {
-        &maps::VIPS_IPV6
+    fn vips() -> Lookup<VipKeyV6, Vip> {
+        table!(VIPS_IPV6, vips_ipv6)
     }
 
     #[inline(always)]
-    fn replies() -> &'static HashMap<VipKeyV6, ReplyV6> {
-        &maps::REPLIES_IPV6
+    fn replies() -> Lookup<VipKeyV6, ReplyV6> {
+        table!(REPLIES_IPV6, replies_ipv6)
     }
 
     #[inline(always)]

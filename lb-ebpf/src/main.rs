@@ -17,6 +17,7 @@
 mod family;
 mod flows;
 mod forward;
+mod lookup;
 mod maps;
 mod object;
 mod parse;

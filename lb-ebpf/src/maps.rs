@@ -13,33 +13,32 @@ use lb_common::abi::{
     backend::Backend,
     counters::{BackendCounters, Counter},
     flow::{FlowCounters, FlowEntry, FlowKeyV4, FlowKeyV6, InsertBudget},
+    lookup::Row,
     port::{INGRESS_ROWS, Ingress, IngressRow, MAX_PORTS, Port, ingress_row},
     reply::{ReplyV4, ReplyV6},
     service::{ServiceId, ServiceRecord, ServiceRef},
     slot::SlotRow,
     trace::TraceState,
-    vip::{VipKeyV4, VipKeyV6},
+    vip::{Vip, VipKeyV4, VipKeyV6},
 };
 
 use crate::settings;
 
 /// Lets user space map the values into its memory and write them atomically.
 const MMAPABLE: u32 = 1 << 10;
-/// The program cannot write the map.
-const READ_ONLY: u32 = 1 << 7;
 
 /// ABI version; written once by the daemon that makes the maps, read by the next one.
 #[map]
 static ABI: Array<AbiStamp> = Array::with_max_entries(1, 0);
 
-/// Address, port and protocol to service id. Inserted and deleted by the daemon, never updated: a
-/// value being replaced could be read torn. Sized eight listeners a service.
+/// Address, port and protocol to service id: a look-up table. Inserted and deleted by the daemon, never
+/// updated: a value being replaced could be read torn. Sized eight listeners a service.
 #[map]
-pub(crate) static VIPS_IPV4: HashMap<VipKeyV4, ServiceId> = HashMap::with_max_entries(1, READ_ONLY);
+pub(crate) static VIPS_IPV4: Array<Row<VipKeyV4, Vip>> = Array::with_max_entries(1, MMAPABLE);
 
-/// The same for IPv6. Sized alike, or one entry where no service listens on IPv6.
+/// The same for IPv6. Sized alike, or one row where no service listens on IPv6.
 #[map]
-pub(crate) static VIPS_IPV6: HashMap<VipKeyV6, ServiceId> = HashMap::with_max_entries(1, READ_ONLY);
+pub(crate) static VIPS_IPV6: Array<Row<VipKeyV6, Vip>> = Array::with_max_entries(1, MMAPABLE);
 
 /// Service id to the record in force: one atomic word, written by the daemon. Sized `limits.services`.
 #[map]
@@ -68,16 +67,16 @@ pub(crate) static BACKEND_COUNTERS: PerCpuArray<BackendCounters> =
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::COUNT, 0);
 
-/// A `dnat` backend's address, port and protocol to the VIP it answers for. Inserted and deleted by
-/// the daemon, never updated. Sized four listeners a backend.
+/// A `dnat` backend's address, port and protocol to the VIP it answers for: a look-up table. Inserted and
+/// deleted by the daemon, never updated. Sized four listeners a backend.
 #[map]
-pub(crate) static REPLIES_IPV4: HashMap<VipKeyV4, ReplyV4> =
-    HashMap::with_max_entries(1, READ_ONLY);
+pub(crate) static REPLIES_IPV4: Array<Row<VipKeyV4, ReplyV4>> =
+    Array::with_max_entries(1, MMAPABLE);
 
-/// The same for IPv6. Sized alike, or one entry where no service listens on IPv6.
+/// The same for IPv6. Sized alike, or one row where no service listens on IPv6.
 #[map]
-pub(crate) static REPLIES_IPV6: HashMap<VipKeyV6, ReplyV6> =
-    HashMap::with_max_entries(1, READ_ONLY);
+pub(crate) static REPLIES_IPV6: Array<Row<VipKeyV6, ReplyV6>> =
+    Array::with_max_entries(1, MMAPABLE);
 
 /// Port index to interface; written by the daemon.
 #[map]

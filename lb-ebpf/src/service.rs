@@ -43,6 +43,5 @@ pub(crate) fn admit<F: Tables>(packet: Packet<'_, F>) -> Result<Packet<'_, F>, V
 #[inline(always)]
 fn lookup<F: Tables>(packet: &Packet<'_, F>, port: Be16) -> Option<ServiceId> {
     let key = F::vip_key(packet.ip.destination(), port, packet.transport.protocol());
-    // SAFETY: the value is one word, inserted and deleted but never updated in place.
-    unsafe { F::vips().get(key) }.copied()
+    F::vips().find(&key).map(|vip| vip.service)
 }

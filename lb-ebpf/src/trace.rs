@@ -120,19 +120,16 @@ fn note_packet<F: Tables>(frame: Frame<'_>, into: &mut TracedPacket) -> bool {
     let vip = F::vip_key(flow.destination, flow.destination_port, flow.protocol);
     let every_port = F::vip_key(flow.destination, Be16::new(0), flow.protocol);
     let backend = F::vip_key(flow.source, flow.source_port, flow.protocol);
-    // SAFETY: inserted and deleted but never updated in place.
-    let found = |key: F::VipKey| unsafe { F::vips().get(key) };
-    if let Some(service) = found(vip) {
-        into.service = u64::from(service.0) + 1;
+    into.service = if let Some(vip) = F::vips().find(&vip) {
+        u64::from(vip.service.0) + 1
     } else if settings::any_port()
-        && let Some(service) = found(every_port)
+        && let Some(vip) = F::vips().find(&every_port)
     {
-        into.service = u64::from(service.0) + 1;
+        u64::from(vip.service.0) + 1
     } else {
-        // SAFETY: as above.
-        let reply = unsafe { F::replies().get(backend) };
-        into.service = reply.map_or(0, |reply| u64::from(reply.service().0) + 1);
-    }
+        let reply = F::replies().find(&backend);
+        reply.map_or(0, |reply| u64::from(reply.service().0) + 1)
+    };
     true
 }
 

@@ -10,6 +10,7 @@ pub mod backend;
 pub mod counters;
 pub mod decap;
 pub mod flow;
+pub mod lookup;
 pub mod names;
 pub mod port;
 pub mod punt;
@@ -21,7 +22,7 @@ pub mod trace;
 pub mod vip;
 
 /// The version of everything in this module.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// What the map named `abi` holds: enough to refuse maps that another version made.
 #[repr(C)]
@@ -46,6 +47,10 @@ mod pod {
         )+};
     }
 
+    // SAFETY: keys and values that are plain old data, of sizes that leave no padding between them: see the
+    // assertions below.
+    unsafe impl<K: aya::Pod, V: aya::Pod> aya::Pod for super::lookup::Row<K, V> {}
+
     pod!(
         super::AbiStamp,
         super::backend::Backend,
@@ -56,6 +61,7 @@ mod pod {
         super::flow::FlowKeyV4,
         super::flow::FlowKeyV6,
         super::flow::InsertBudget,
+        super::lookup::Rows,
         super::port::Ingress,
         super::port::IngressRow,
         super::port::Port,
@@ -67,6 +73,7 @@ mod pod {
         super::slot::Slot,
         super::slot::SlotRow,
         super::trace::TraceState,
+        super::vip::Vip,
         super::vip::VipKeyV4,
         super::vip::VipKeyV6,
     );

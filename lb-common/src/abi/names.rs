@@ -3,9 +3,9 @@
 
 /// One [`AbiStamp`](super::AbiStamp); user space only, pinned as `abi`.
 pub const ABI: &str = "ABI";
-/// [`VipKeyV4`](super::vip::VipKeyV4) to [`ServiceId`](super::service::ServiceId).
+/// [`Row`](super::lookup::Row)s of [`VipKeyV4`](super::vip::VipKeyV4) to [`Vip`](super::vip::Vip).
 pub const VIPS_IPV4: &str = "VIPS_IPV4";
-/// [`VipKeyV6`](super::vip::VipKeyV6) to [`ServiceId`](super::service::ServiceId).
+/// [`Row`](super::lookup::Row)s of [`VipKeyV6`](super::vip::VipKeyV6) to [`Vip`](super::vip::Vip).
 pub const VIPS_IPV6: &str = "VIPS_IPV6";
 /// Service id to the [`ServiceRef`](super::service::ServiceRef) that names the record in force.
 pub const SERVICES: &str = "SERVICES";
@@ -19,9 +19,9 @@ pub const BACKENDS: &str = "BACKENDS";
 pub const BACKEND_COUNTERS: &str = "BACKEND_COUNTERS";
 /// [`Counter`](super::counters::Counter) to `u64`, per CPU.
 pub const COUNTERS: &str = "COUNTERS";
-/// [`VipKeyV4`](super::vip::VipKeyV4) of a backend to [`ReplyV4`](super::reply::ReplyV4).
+/// [`Row`](super::lookup::Row)s of [`VipKeyV4`](super::vip::VipKeyV4) of a backend to [`ReplyV4`](super::reply::ReplyV4).
 pub const REPLIES_IPV4: &str = "REPLIES_IPV4";
-/// [`VipKeyV6`](super::vip::VipKeyV6) of a backend to [`ReplyV6`](super::reply::ReplyV6).
+/// [`Row`](super::lookup::Row)s of [`VipKeyV6`](super::vip::VipKeyV6) of a backend to [`ReplyV6`](super::reply::ReplyV6).
 pub const REPLIES_IPV6: &str = "REPLIES_IPV6";
 /// Port index to [`Port`](super::port::Port).
 pub const PORTS: &str = "PORTS";
@@ -49,6 +49,8 @@ pub const TRACE_STATE: &str = "TRACE_STATE";
 pub const BARRIER: &str = "BARRIER";
 /// The read-only global that holds [`Settings`](super::settings::Settings).
 pub const SETTINGS: &str = "SETTINGS";
+/// The read-only global that holds [`Rows`](super::lookup::Rows).
+pub const ROWS: &str = "ROWS";
 /// The XDP program.
 pub const PROGRAM: &str = "sluice";
 /// The same for interfaces whose frames may lie in several buffers.

@@ -82,9 +82,7 @@ fn find<F: Tables>(context: &XdpContext, packet: &Packet<'_, F>) -> Option<&'sta
         packet.transport.source_port(),
         packet.transport.protocol(),
     );
-    // SAFETY: inserted and deleted but never updated in place; an entry deleted meanwhile is not
-    // reused before the daemon's next barrier.
-    unsafe { F::replies().get(key) }
+    F::replies().find(&key)
 }
 
 /// Asks the kernel where the packet goes. Anything but a way on passes it to the kernel: it is for

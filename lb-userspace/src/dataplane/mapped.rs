@@ -8,7 +8,7 @@ use std::{
 };
 
 use aya::{
-    Pod,
+    Ebpf, Pod,
     maps::{Map, MapData},
 };
 use memmap2::{MmapOptions, MmapRaw};
@@ -21,18 +21,18 @@ pub(super) struct MappedArray<T> {
     memory: MmapRaw,
     length: u32,
     value: PhantomData<T>,
-    // Keeps the map alive; the mapping alone would, but so it is seen.
-    _map: MapData,
+    /// Programs of the object that are loaded later name the map by its descriptor. None in tests.
+    _map: Option<MapData>,
 }
 
 impl<T: Pod> MappedArray<T> {
     /// Array values have a stride of 8 bytes; ours fill it, so that a value is where Rust has it.
     const STRIDE: () = assert!(size_of::<T>().is_multiple_of(8));
 
-    /// Maps the whole array.
-    pub(super) fn new(name: &'static str, map: Map) -> Result<Self, Error> {
+    /// Takes the array out of a loaded object and maps all of it.
+    pub(super) fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Self, Error> {
         let () = Self::STRIDE;
-        let Map::Array(data) = map else {
+        let Some(Map::Array(data)) = ebpf.take_map(name) else {
             return Err(Error::Missing(name));
         };
         let length = data
@@ -47,8 +47,24 @@ impl<T: Pod> MappedArray<T> {
             memory,
             length,
             value: PhantomData,
-            _map: data,
+            _map: Some(data),
         })
+    }
+
+    /// Memory of this process alone, of zeros, like a new map.
+    #[cfg(test)]
+    pub(super) fn anonymous(length: u32) -> Self {
+        let () = Self::STRIDE;
+        let memory = MmapOptions::new()
+            .len(length as usize * size_of::<T>())
+            .map_anon()
+            .unwrap();
+        Self {
+            memory: memory.into(),
+            length,
+            value: PhantomData,
+            _map: None,
+        }
     }
 
     /// Number of values.

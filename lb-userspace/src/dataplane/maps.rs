@@ -4,9 +4,7 @@ use std::{collections::BTreeMap, io, mem::offset_of};
 
 use aya::{
     Ebpf, Pod,
-    maps::{
-        Array, ArrayOfMaps, DevMapHash, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues,
-    },
+    maps::{Array, ArrayOfMaps, DevMapHash, Map, MapData, MapError, PerCpuArray, PerCpuValues},
 };
 use lb_common::abi::{
     backend::Backend,
@@ -16,14 +14,11 @@ use lb_common::abi::{
     reply::{ReplyV4, ReplyV6},
     service::{ServiceId, ServiceRecord, ServiceRef},
     slot::{Slot, SlotRow},
-    vip::{VipKeyV4, VipKeyV6},
+    vip::{Vip, VipKeyV4, VipKeyV6},
 };
 
-use super::{Error, mapped::MappedArray};
+use super::{Error, lookup::Lookup, mapped::MappedArray};
 use crate::plan::{BackendIndex, RecordIndex, ReplyTarget, SlotIndex, VipKey, Write};
-
-/// `BPF_NOEXIST`: an entry is inserted, never updated.
-const NOEXIST: u64 = 1;
 
 /// Everything that the maps hold, as read back from the kernel.
 pub(super) struct Contents {
@@ -48,14 +43,19 @@ pub(super) struct Maps {
     pub(super) ports: MappedArray<Port>,
     pub(super) ingress: MappedArray<IngressRow>,
     pub(super) devices: DevMapHash<MapData>,
-    barrier: ArrayOfMaps<MapData, Array<MapData, u32>>,
-    barrier_entry: Array<MapData, u32>,
+    barrier: Barrier,
 }
 
 /// What is looked up by address, for one version of IP.
 struct Keyed<K, R> {
-    vips: HashMap<MapData, K, ServiceId>,
-    replies: HashMap<MapData, K, R>,
+    vips: Lookup<K, Vip>,
+    replies: Lookup<K, R>,
+}
+
+/// What waiting for running programs takes.
+struct Barrier {
+    map: ArrayOfMaps<MapData, Array<MapData, u32>>,
+    entry: Array<MapData, u32>,
 }
 
 impl Maps {
@@ -63,21 +63,23 @@ impl Maps {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
         Ok(Self {
             ipv4: Keyed {
-                vips: typed(ebpf, names::VIPS_IPV4)?,
-                replies: typed(ebpf, names::REPLIES_IPV4)?,
+                vips: Lookup::take(ebpf, names::VIPS_IPV4)?,
+                replies: Lookup::take(ebpf, names::REPLIES_IPV4)?,
             },
             ipv6: ipv6(ebpf)?,
-            services: mapped(ebpf, names::SERVICES)?,
-            records: mapped(ebpf, names::RECORDS)?,
-            slots: mapped(ebpf, names::SLOTS)?,
-            backends: mapped(ebpf, names::BACKENDS)?,
+            services: MappedArray::take(ebpf, names::SERVICES)?,
+            records: MappedArray::take(ebpf, names::RECORDS)?,
+            slots: MappedArray::take(ebpf, names::SLOTS)?,
+            backends: MappedArray::take(ebpf, names::BACKENDS)?,
             backend_counters: typed(ebpf, names::BACKEND_COUNTERS)?,
             counters: typed(ebpf, names::COUNTERS)?,
-            ports: mapped(ebpf, names::PORTS)?,
-            ingress: mapped(ebpf, names::INGRESS)?,
+            ports: MappedArray::take(ebpf, names::PORTS)?,
+            ingress: MappedArray::take(ebpf, names::INGRESS)?,
             devices: typed(ebpf, names::DEVICES)?,
-            barrier: typed(ebpf, names::BARRIER)?,
-            barrier_entry: Array::create(1, 0).map_err(in_map(names::BARRIER))?,
+            barrier: Barrier {
+                map: typed(ebpf, names::BARRIER)?,
+                entry: Array::create(1, 0).map_err(in_map(names::BARRIER))?,
+            },
         })
     }
 
@@ -88,33 +90,25 @@ impl Maps {
     }
 
     /// What the maps hold, as read back.
-    pub(super) fn read(&self) -> Result<Contents, Error> {
-        let mut vips = BTreeMap::new();
-        let mut replies = BTreeMap::new();
-        for entry in self.ipv4.vips.iter() {
-            let (key, service) = entry.map_err(in_map(names::VIPS_IPV4))?;
-            vips.insert(VipKey::V4(key), service);
-        }
-        for entry in self.ipv6.vips.iter() {
-            let (key, service) = entry.map_err(in_map(names::VIPS_IPV6))?;
-            vips.insert(VipKey::V6(key), service);
-        }
-        for entry in self.ipv4.replies.iter() {
-            let (key, reply) = entry.map_err(in_map(names::REPLIES_IPV4))?;
-            replies.insert(VipKey::V4(key), ReplyTarget::V4(reply));
-        }
-        for entry in self.ipv6.replies.iter() {
-            let (key, reply) = entry.map_err(in_map(names::REPLIES_IPV6))?;
-            replies.insert(VipKey::V6(key), ReplyTarget::V6(reply));
-        }
-        Ok(Contents {
+    pub(super) fn read(&self) -> Contents {
+        let (v4, v6) = (self.ipv4.vips.iter(), self.ipv6.vips.iter());
+        let vips = v4
+            .map(|(key, vip)| (VipKey::V4(key), vip.service))
+            .chain(v6.map(|(key, vip)| (VipKey::V6(key), vip.service)))
+            .collect();
+        let (v4, v6) = (self.ipv4.replies.iter(), self.ipv6.replies.iter());
+        let replies = v4
+            .map(|(key, reply)| (VipKey::V4(key), ReplyTarget::V4(reply)))
+            .chain(v6.map(|(key, reply)| (VipKey::V6(key), ReplyTarget::V6(reply))))
+            .collect();
+        Contents {
             vips,
             replies,
             services: values(&self.services).map(ServiceRef).collect(),
             records: values(&self.records).collect(),
             slots: values(&self.slots).flat_map(|row| row.0).collect(),
             backends: values(&self.backends).collect(),
-        })
+        }
     }
 
     /// Carries out one write.
@@ -174,49 +168,49 @@ impl Maps {
                 return match key {
                     VipKey::V4(key) => self.ipv4.vips.remove(key),
                     VipKey::V6(key) => self.ipv6.vips.remove(key),
-                }
-                .map_err(in_map(vips_name(key)));
+                };
             }
             Write::InsertReply { key, reply } => return self.insert_reply(key, reply),
             Write::DeleteReply { key } => {
                 return match key {
                     VipKey::V4(key) => self.ipv4.replies.remove(key),
                     VipKey::V6(key) => self.ipv6.replies.remove(key),
-                }
-                .map_err(in_map(replies_name(key)));
+                };
             }
         }
         Ok(())
     }
 
     fn insert_vip(&mut self, key: &VipKey, service: ServiceId) -> Result<(), Error> {
+        let vip = Vip {
+            service,
+            reserved: 0,
+        };
+        let settle = || self.barrier.wait();
         match key {
-            VipKey::V4(key) => self.ipv4.vips.insert(key, service, NOEXIST),
-            VipKey::V6(key) => self.ipv6.vips.insert(key, service, NOEXIST),
+            VipKey::V4(key) => self.ipv4.vips.insert(key, &vip, settle),
+            VipKey::V6(key) => self.ipv6.vips.insert(key, &vip, settle),
         }
-        .map_err(in_map(vips_name(key)))
     }
 
     fn insert_reply(&mut self, key: &VipKey, reply: &ReplyTarget) -> Result<(), Error> {
+        let settle = || self.barrier.wait();
         match (key, reply) {
             (VipKey::V4(key), ReplyTarget::V4(reply)) => {
-                self.ipv4.replies.insert(key, reply, NOEXIST)
+                self.ipv4.replies.insert(key, reply, settle)
             }
             (VipKey::V6(key), ReplyTarget::V6(reply)) => {
-                self.ipv6.replies.insert(key, reply, NOEXIST)
+                self.ipv6.replies.insert(key, reply, settle)
             }
             // Plans have none such.
-            _ => Err(MapError::IoError(io::ErrorKind::InvalidInput.into())),
+            (VipKey::V4(_), _) => Err(mixed(names::REPLIES_IPV4)),
+            (VipKey::V6(_), _) => Err(mixed(names::REPLIES_IPV6)),
         }
-        .map_err(in_map(replies_name(key)))
     }
 
-    /// Waits until no program runs that could have seen what was before: the kernel ends an update
-    /// of a map of maps with an RCU grace period (`maybe_wait_bpf_programs`).
+    /// Waits until no program runs that could have seen what was before.
     pub(super) fn barrier(&mut self) -> Result<(), Error> {
-        self.barrier
-            .set(0, &self.barrier_entry, 0)
-            .map_err(in_map(names::BARRIER))
+        self.barrier.wait()
     }
 
     /// A counter, summed over the CPUs.
@@ -258,24 +252,24 @@ impl Maps {
     }
 }
 
-const fn vips_name(key: &VipKey) -> &'static str {
-    match key {
-        VipKey::V4(_) => names::VIPS_IPV4,
-        VipKey::V6(_) => names::VIPS_IPV6,
+impl Barrier {
+    /// The kernel ends an update of a map of maps with an RCU grace period
+    /// (`maybe_wait_bpf_programs`).
+    fn wait(&mut self) -> Result<(), Error> {
+        self.map
+            .set(0, &self.entry, 0)
+            .map_err(in_map(names::BARRIER))
     }
 }
 
-const fn replies_name(key: &VipKey) -> &'static str {
-    match key {
-        VipKey::V4(_) => names::REPLIES_IPV4,
-        VipKey::V6(_) => names::REPLIES_IPV6,
-    }
+fn mixed(map: &'static str) -> Error {
+    in_map(map)(MapError::IoError(io::ErrorKind::InvalidInput.into()))
 }
 
 fn ipv6(ebpf: &mut Ebpf) -> Result<Keyed<VipKeyV6, ReplyV6>, Error> {
     Ok(Keyed {
-        vips: typed(ebpf, names::VIPS_IPV6)?,
-        replies: typed(ebpf, names::REPLIES_IPV6)?,
+        vips: Lookup::take(ebpf, names::VIPS_IPV6)?,
+        replies: Lookup::take(ebpf, names::REPLIES_IPV6)?,
     })
 }
 
@@ -286,10 +280,6 @@ pub(super) fn typed<M: TryFrom<Map, Error = MapError>>(
 ) -> Result<M, Error> {
     let map = ebpf.take_map(name).ok_or(Error::Missing(name))?;
     M::try_from(map).map_err(in_map(name))
-}
-
-fn mapped<T: Pod>(ebpf: &mut Ebpf, name: &'static str) -> Result<MappedArray<T>, Error> {
-    MappedArray::new(name, ebpf.take_map(name).ok_or(Error::Missing(name))?)
 }
 
 fn values<T: Pod>(array: &MappedArray<T>) -> impl Iterator<Item = T> {

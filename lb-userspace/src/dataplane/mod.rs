@@ -10,6 +10,7 @@ mod dry_run;
 mod error;
 mod flows;
 mod host;
+mod lookup;
 mod mapped;
 mod maps;
 mod pins;
@@ -124,7 +125,7 @@ impl Dataplane {
                     // What the earlier daemon freed last may still be in use by a program.
                     maps.barrier()?;
                 }
-                let image = image(maps.read()?)?;
+                let image = image(maps.read())?;
                 let dataplane = Self {
                     pins,
                     limits,

@@ -10,13 +10,14 @@ use lb_common::abi::{
     backend::Backend,
     counters::{BackendCounters, Counter},
     flow::{FlowCounters, FlowEntry, FlowKeyV4, FlowKeyV6},
+    lookup::{Row, Rows},
     names,
     port::{INGRESS_ROWS, IngressRow, MAX_PORTS, Port},
     reply::{ReplyV4, ReplyV6},
-    service::{ServiceId, ServiceRecord, ServiceRef},
+    service::{ServiceRecord, ServiceRef},
     settings::{Settings, feature},
     slot::{SLOTS_PER_ROW, SlotRow},
-    vip::{VipKeyV4, VipKeyV6},
+    vip::{Vip, VipKeyV4, VipKeyV6},
 };
 
 use super::{
@@ -43,7 +44,8 @@ pub(super) fn open(
     settings: &Settings,
     traced: bool,
 ) -> Result<Ebpf, Error> {
-    let mut loader = sized(limits, settings, traced);
+    let rows = rows(limits, settings);
+    let mut loader = sized(limits, settings, &rows, traced);
     for shape in shapes(limits) {
         let pin = pins.map(shape.name);
         if shape.is_optional() && shape.is_used(settings) && pin.exists() {
@@ -61,21 +63,22 @@ pub(super) fn open(
 
 /// Loads the object on maps of its own, which go with it.
 pub(super) fn open_apart(limits: Limits, settings: &Settings, traced: bool) -> Result<Ebpf, Error> {
-    sized(limits, settings, traced)
+    sized(limits, settings, &rows(limits, settings), traced)
         .load(OBJECT)
         .map_err(|error| Error::Load(Box::new(error)))
 }
 
-fn sized(limits: Limits, settings: &Settings, traced: bool) -> EbpfLoader<'_> {
+fn sized<'a>(
+    limits: Limits,
+    settings: &'a Settings,
+    rows: &'a Rows,
+    traced: bool,
+) -> EbpfLoader<'a> {
     let mut loader = EbpfLoader::new();
     loader.override_global(names::SETTINGS, settings, true);
+    loader.override_global(names::ROWS, rows, true);
     for shape in shapes(limits) {
-        let entries = if shape.is_used(settings) {
-            shape.entries
-        } else {
-            UNUSED
-        };
-        loader.map_max_entries(shape.name, entries);
+        loader.map_max_entries(shape.name, shape.entries_with(settings));
     }
     if !traced {
         // The log buffer belongs to the tracing program alone.
@@ -249,13 +252,37 @@ impl Shape {
         settings.features & self.needs == self.needs
     }
 
+    /// Entries that it is made with.
+    const fn entries_with(&self, settings: &Settings) -> u32 {
+        if self.is_used(settings) {
+            self.entries
+        } else {
+            UNUSED
+        }
+    }
+
     /// Whether there are configurations that do not use it.
     const fn is_optional(&self) -> bool {
         self.needs != 0
     }
 }
 
-/// Every pinned map, sized by the limits.
+/// How many rows the look-up tables have that a program with these settings reads.
+fn rows(limits: Limits, settings: &Settings) -> Rows {
+    let shapes = shapes(limits);
+    let rows = |name| {
+        let shape = shapes.iter().find(|shape| shape.name == name);
+        shape.map_or(UNUSED, |shape| shape.entries_with(settings))
+    };
+    Rows {
+        vips_ipv4: rows(names::VIPS_IPV4),
+        vips_ipv6: rows(names::VIPS_IPV6),
+        replies_ipv4: rows(names::REPLIES_IPV4),
+        replies_ipv6: rows(names::REPLIES_IPV6),
+    }
+}
+
+/// Every pinned map, sized by the limits; a look-up table has a row for each key.
 fn shapes(limits: Limits) -> [Shape; names::PINNED_MAPS.len()] {
     let Capacity {
         services,
@@ -268,16 +295,17 @@ fn shapes(limits: Limits) -> [Shape; names::PINNED_MAPS.len()] {
         flows_ipv6,
     } = Capacity::from(&limits);
     [
-        Shape::new::<VipKeyV4, ServiceId>(names::VIPS_IPV4, vips),
-        Shape::new::<VipKeyV6, ServiceId>(names::VIPS_IPV6, vips).used_with(feature::IPV6),
+        Shape::new::<u32, Row<VipKeyV4, Vip>>(names::VIPS_IPV4, vips),
+        Shape::new::<u32, Row<VipKeyV6, Vip>>(names::VIPS_IPV6, vips).used_with(feature::IPV6),
         Shape::new::<u32, ServiceRef>(names::SERVICES, services),
         Shape::new::<u32, ServiceRecord>(names::RECORDS, records),
         Shape::new::<u32, SlotRow>(names::SLOTS, slots.div_ceil(SLOTS_PER_ROW)),
         Shape::new::<u32, Backend>(names::BACKENDS, backends),
         Shape::new::<u32, BackendCounters>(names::BACKEND_COUNTERS, backends),
         Shape::new::<u32, u64>(names::COUNTERS, Counter::COUNT),
-        Shape::new::<VipKeyV4, ReplyV4>(names::REPLIES_IPV4, replies),
-        Shape::new::<VipKeyV6, ReplyV6>(names::REPLIES_IPV6, replies).used_with(feature::IPV6),
+        Shape::new::<u32, Row<VipKeyV4, ReplyV4>>(names::REPLIES_IPV4, replies),
+        Shape::new::<u32, Row<VipKeyV6, ReplyV6>>(names::REPLIES_IPV6, replies)
+            .used_with(feature::IPV6),
         Shape::new::<u32, Port>(names::PORTS, MAX_PORTS),
         Shape::new::<u32, [u32; 2]>(names::DEVICES, MAX_PORTS),
         Shape::new::<u32, IngressRow>(names::INGRESS, INGRESS_ROWS),

@@ -4,8 +4,13 @@
 use std::{borrow::Cow, env, fs, path::Path};
 
 use anyhow::{Context as _, Result};
-use aya::{Ebpf, EbpfLoader, programs::Xdp};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{MapError, MapInfo},
+    programs::Xdp,
+};
 use lb_common::abi::{
+    lookup::Rows,
     names,
     settings::{Settings, TRACE_ALL, feature},
 };
@@ -32,6 +37,17 @@ pub(super) fn is_other() -> bool {
     env::var_os(OTHER).is_some()
 }
 
+/// How many rows the look-up tables have that are pinned in `maps`.
+fn rows(maps: &Path) -> Result<Rows> {
+    let rows = |name: &str| Ok::<_, MapError>(MapInfo::from_pin(maps.join(name))?.max_entries());
+    Ok(Rows {
+        vips_ipv4: rows(names::VIPS_IPV4)?,
+        vips_ipv6: rows(names::VIPS_IPV6)?,
+        replies_ipv4: rows(names::REPLIES_IPV4)?,
+        replies_ipv6: rows(names::REPLIES_IPV6)?,
+    })
+}
+
 impl Loaded {
     /// Loads a program on the maps that are pinned in `maps`.
     pub(super) fn new(maps: &Path, settings: &Settings, which: ProgramSetup) -> Result<Self> {
@@ -50,7 +66,9 @@ impl Loaded {
             Some(path) => Cow::Owned(fs::read(path).with_context(|| OTHER.to_owned())?),
             None => Cow::Borrowed(OBJECT),
         };
+        let rows = rows(maps)?;
         let mut loader = EbpfLoader::new();
+        loader.override_global(names::ROWS, &rows, true);
         loader.override_global(names::SETTINGS, &settings, true);
         for map in names::PINNED_MAPS {
             loader.map_pin_path(map, maps.join(map));

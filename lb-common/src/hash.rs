@@ -3,6 +3,11 @@
 //! It is a keyed mixer (two multiply-xorshift rounds of the `SplitMix64` finaliser, Steele, Lea and
 //! Flood, OOPSLA'14, variant 13), not a cryptographic hash: whoever knows the seed can aim at one
 //! backend, whoever does not cannot tell flows apart by more than chance.
+//!
+//! The key comes last where it can, since it is known last: the program mixes what it has while it still
+//! looks for the service. For IPv4 the first round is a permutation of both addresses, so that it needs no key:
+//! flows that are equal after it are pairs by chance, too few to fill a backend with. IPv6 has addresses
+//! enough to choose such flows, so there the first round is keyed, too.
 
 use crate::endian::{Be16, Be32, Be128};
 
@@ -10,9 +15,9 @@ use crate::endian::{Be16, Be32, Be128};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HashKey {
-    /// Mixed into the addresses.
+    /// Added before the last round; for IPv6 mixed into the addresses.
     pub k0: u64,
-    /// Mixed into the ports and the protocol.
+    /// Mixed in before the last round.
     pub k1: u64,
 }
 
@@ -35,7 +40,8 @@ impl FlowHash {
         let rest = source_port.raw() as u64
             | (destination_port.raw() as u64) << 16
             | (protocol as u64) << 32;
-        Self(mix(mix(addresses ^ key.k0).wrapping_add(rest) ^ key.k1))
+        let flow = mix(addresses).wrapping_add(rest);
+        Self(mix(flow.wrapping_add(key.k0) ^ key.k1))
     }
 
     /// Hashes an IPv6 5-tuple. The four halves of the addresses are mixed beside each other, not one

@@ -3,8 +3,11 @@
 //! Sizes here are placeholders of one entry; the daemon sets them from `[limits]` when it loads the
 //! program. The layouts are `lb_common::abi`'s.
 
+use core::ptr::{self, NonNull};
+
 use aya_ebpf::{
     btf_maps,
+    helpers::generated::bpf_map_lookup_elem,
     macros::{btf_map, map},
     maps::{Array, DevMapHash, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
@@ -16,7 +19,7 @@ use lb_common::abi::{
     lookup::Row,
     port::{INGRESS_ROWS, Ingress, IngressRow, MAX_PORTS, Port, ingress_row},
     reply::{ReplyV4, ReplyV6},
-    service::{ServiceId, ServiceRecord, ServiceRef},
+    service::{ServiceId, ServiceRecord},
     slot::SlotRow,
     trace::TraceState,
     vip::{Vip, VipKeyV4, VipKeyV6},
@@ -44,7 +47,8 @@ pub(crate) static VIPS_IPV6: Array<Row<VipKeyV6, Vip>> = Array::with_max_entries
 #[map]
 static SERVICES: Array<u64> = Array::with_max_entries(1, MMAPABLE);
 
-/// Record index to a service's settings; immutable while reachable. Sized twice `limits.services`.
+/// Place of a record to a service's settings; immutable while reachable, and zero at place 0. Sized twice
+/// `limits.services` and one.
 #[map]
 static RECORDS: Array<ServiceRecord> = Array::with_max_entries(1, MMAPABLE);
 
@@ -142,14 +146,25 @@ static BARRIER: btf_maps::ArrayOfMaps<BarrierEntry, 1> = btf_maps::ArrayOfMaps::
 #[map]
 pub(crate) static TRACE_STATE: PerCpuArray<TraceState> = PerCpuArray::with_max_entries(1, 0);
 
-/// The record in force of a service.
+/// The record in force of a service, which is named in another map's value.
 #[inline(always)]
-pub(crate) fn record(service: ServiceId) -> Option<&'static ServiceRecord> {
-    let reference = SERVICES.get_ptr(service.0)?;
-    // SAFETY: an array value, aligned to 8 and never unmapped. The daemon writes it as one word;
-    // volatile, so that it is read exactly once.
-    let index = ServiceRef(unsafe { reference.read_volatile() }).get()?;
-    RECORDS.get(index)
+pub(crate) fn record(service: &'static ServiceId) -> Option<&'static ServiceRecord> {
+    let reference = value_at(&SERVICES, &raw const service.0)?;
+    // The low half of a `ServiceRef`, read once.
+    let record = value_at(&RECORDS, reference.as_ptr().cast())?;
+    // SAFETY: an array value is never unmapped, and this one does not change while it is named, nor until a
+    // barrier after that.
+    Some(unsafe { record.as_ref() })
+}
+
+/// The value of an array at an index that stands in another map's value. Given by value, the index would
+/// go through the stack, and the look-up wait for that.
+#[inline(always)]
+fn value_at<T>(array: &'static Array<T>, index: *const u32) -> Option<NonNull<T>> {
+    let array = ptr::from_ref(array).cast_mut().cast();
+    // SAFETY: what stands for a map in the program is its definition, which is all that an `Array` is; the
+    // index is four bytes of a value that is never unmapped.
+    NonNull::new(unsafe { bpf_map_lookup_elem(array, index.cast()) }.cast())
 }
 
 /// One slot, by its number over all services.

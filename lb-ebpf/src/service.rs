@@ -41,7 +41,7 @@ pub(crate) fn admit<F: Tables>(packet: Packet<'_, F>) -> Result<Packet<'_, F>, V
 }
 
 #[inline(always)]
-fn lookup<F: Tables>(packet: &Packet<'_, F>, port: Be16) -> Option<ServiceId> {
+fn lookup<F: Tables>(packet: &Packet<'_, F>, port: Be16) -> Option<&'static ServiceId> {
     let key = F::vip_key(packet.ip.destination(), port, packet.transport.protocol());
-    F::vips().find(&key).map(|vip| vip.service)
+    F::vips().find(&key).map(|vip| &vip.service)
 }

@@ -49,8 +49,8 @@ impl Maps {
 
     /// The record in force of the service with [`SHOP`] slots.
     fn shop(&self) -> ServiceRecord {
-        let in_force = self.services.iter().filter_map(|record| record.get());
-        let mut records = in_force.map(|index| self.records[index as usize]);
+        let places = self.services.iter().map(|record| record.place());
+        let mut records = places.map(|place| self.records[place as usize]);
         let found = records.find(|record| record.slots_count == SHOP);
         found.expect("the shop is published")
     }

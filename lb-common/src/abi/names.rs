@@ -9,7 +9,7 @@ pub const VIPS_IPV4: &str = "VIPS_IPV4";
 pub const VIPS_IPV6: &str = "VIPS_IPV6";
 /// Service id to the [`ServiceRef`](super::service::ServiceRef) that names the record in force.
 pub const SERVICES: &str = "SERVICES";
-/// Record index to [`ServiceRecord`](super::service::ServiceRecord).
+/// Place of a record to [`ServiceRecord`](super::service::ServiceRecord).
 pub const RECORDS: &str = "RECORDS";
 /// Slot number / 16 to [`SlotRow`](super::slot::SlotRow).
 pub const SLOTS: &str = "SLOTS";

@@ -11,7 +11,8 @@ use crate::{
 pub struct ServiceId(pub u32);
 
 /// A value of `SERVICES`: names the record in force, in one aligned word so that publishing a new
-/// record is one atomic write. Zero means no such service.
+/// record is one atomic write. Zero means no such service. The program takes the word as an index into
+/// `RECORDS` without looking at it: the record at place 0 stays zero, one without slots and backends.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServiceRef(pub u64);
@@ -26,7 +27,12 @@ impl ServiceRef {
         Self(index as u64 + 1)
     }
 
-    /// The index into `RECORDS`, if any.
+    /// Where in `RECORDS` that is; 0: none.
+    pub const fn place(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// The number of the record, if any: one less than its place.
     #[inline(always)]
     pub const fn get(self) -> Option<u32> {
         match self.0 {

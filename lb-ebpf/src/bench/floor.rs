@@ -42,6 +42,16 @@ fn floor_push(context: XdpContext) -> u32 {
     xdp_action::XDP_TX
 }
 
+/// What the driver does once more for each packet whose program has moved the frame's head: move it back.
+#[xdp]
+fn floor_restore(context: XdpContext) -> u32 {
+    // SAFETY: the context is the program's own, and the frame is not looked at.
+    if unsafe { bpf_xdp_adjust_head(context.ctx, 0) } < 0 {
+        return xdp_action::XDP_ABORTED;
+    }
+    xdp_action::XDP_TX
+}
+
 /// Nothing but the question to the kernel's routes that a reply cannot do without.
 #[xdp]
 fn floor_fib(context: XdpContext) -> u32 {

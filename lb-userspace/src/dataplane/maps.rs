@@ -105,7 +105,7 @@ impl Maps {
             vips,
             replies,
             services: values(&self.services).map(ServiceRef).collect(),
-            records: values(&self.records).collect(),
+            records: values(&self.records).skip(1).collect(),
             slots: values(&self.slots).flat_map(|row| row.0).collect(),
             backends: values(&self.backends).collect(),
         }
@@ -152,7 +152,8 @@ impl Maps {
                 index: RecordIndex(index),
                 record,
             } => {
-                self.records.write(*index, record);
+                self.records
+                    .write(ServiceRef::record(*index).place(), record);
             }
             Write::Slots {
                 first: SlotIndex(first),

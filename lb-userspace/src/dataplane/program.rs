@@ -298,7 +298,7 @@ fn shapes(limits: Limits) -> [Shape; names::PINNED_MAPS.len()] {
         Shape::new::<u32, Row<VipKeyV4, Vip>>(names::VIPS_IPV4, vips),
         Shape::new::<u32, Row<VipKeyV6, Vip>>(names::VIPS_IPV6, vips).used_with(feature::IPV6),
         Shape::new::<u32, ServiceRef>(names::SERVICES, services),
-        Shape::new::<u32, ServiceRecord>(names::RECORDS, records),
+        Shape::new::<u32, ServiceRecord>(names::RECORDS, records + 1),
         Shape::new::<u32, SlotRow>(names::SLOTS, slots.div_ceil(SLOTS_PER_ROW)),
         Shape::new::<u32, Backend>(names::BACKENDS, backends),
         Shape::new::<u32, BackendCounters>(names::BACKEND_COUNTERS, backends),

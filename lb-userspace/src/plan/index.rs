@@ -11,7 +11,7 @@ use lb_common::abi::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackendIndex(pub u32);
 
-/// An index into `RECORDS`.
+/// The number of a record in `RECORDS`, see [`ServiceRef`](lb_common::abi::service::ServiceRef).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordIndex(pub u32);
 

@@ -247,6 +247,7 @@ pub(crate) const CASES: &[Case] = &[
         shape: tunnel("ipip", false, false),
         flows: &[ONE, MILLION],
         goals: &[(ONE, Goal::Net(1.3))],
+        extra: Some(Floor::Restore),
         ..FORWARD
     },
     Case {
@@ -254,6 +255,7 @@ pub(crate) const CASES: &[Case] = &[
         shape: tunnel("ipip", false, true),
         flows: &[ONE, MILLION],
         goals: &[],
+        extra: Some(Floor::Restore),
         ..FORWARD
     },
     Case {
@@ -261,6 +263,7 @@ pub(crate) const CASES: &[Case] = &[
         shape: tunnel("ipip", true, true),
         flows: &[ONE, MILLION],
         goals: &[(ONE, Goal::Net(1.6))],
+        extra: Some(Floor::Restore),
         ..FORWARD
     },
     Case {
@@ -268,6 +271,7 @@ pub(crate) const CASES: &[Case] = &[
         shape: tunnel("gue", false, false),
         flows: &[ONE, MILLION],
         goals: &[(ONE, Goal::Net(1.3))],
+        extra: Some(Floor::Restore),
         ..FORWARD
     },
     Case {
@@ -275,6 +279,7 @@ pub(crate) const CASES: &[Case] = &[
         shape: tunnel("gue", true, true),
         flows: &[ONE, MILLION],
         goals: &[(ONE, Goal::Net(1.6))],
+        extra: Some(Floor::Restore),
         ..FORWARD
     },
     Case {

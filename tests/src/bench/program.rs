@@ -216,13 +216,11 @@ fn figures(entries: &[Trial]) -> Vec<Figure> {
             goals.extend(wanted.map(|(_, goal)| (figures.len() - 1, *goal)));
         };
         figures.push(entry.figure(entry.case.name, &entry.floor));
-        if entry.extra.is_empty() {
-            goal(&figures, &mut goals);
-        } else {
-            let name = format!("{}, without the next-hop helper", entry.case.name);
+        if let Some(extra) = entry.case.extra {
+            let name = format!("{}, without {}", entry.case.name, extra.what());
             figures.push(entry.figure(&name, &entry.extra));
-            goal(&figures, &mut goals);
         }
+        goal(&figures, &mut goals);
     }
     for (index, goal) in goals {
         let others = figures.clone();

@@ -43,6 +43,20 @@ pub(crate) enum Floor {
     Push,
     /// One question to the kernel's routes.
     Fib,
+    /// Moving the frame's head back, which the driver does for a program that has moved it.
+    Restore,
+}
+
+impl Floor {
+    /// What a figure is without, from which it was subtracted.
+    pub(crate) const fn what(self) -> &'static str {
+        match self {
+            Self::Empty => "the driver",
+            Self::Push => "a push",
+            Self::Fib => "the next-hop helper",
+            Self::Restore => "the driver's move of the head back",
+        }
+    }
 }
 
 /// How long a packet took, in nanoseconds.
@@ -71,7 +85,13 @@ impl Rig {
             "the frame has another length"
         );
         let mut ebpf = open(&flows)?;
-        for name in ["driver", "floor", "floor_push", "floor_fib"] {
+        for name in [
+            "driver",
+            "floor",
+            "floor_push",
+            "floor_fib",
+            "floor_restore",
+        ] {
             program(&mut ebpf, name)?
                 .load()
                 .with_context(|| format!("loading {name}"))?;
@@ -100,6 +120,7 @@ impl Rig {
             Floor::Empty => "floor",
             Floor::Push => "floor_push",
             Floor::Fib => "floor_fib",
+            Floor::Restore => "floor_restore",
         };
         let fd = program(&mut self.ebpf, name)?.fd()?.try_clone()?;
         self.aim(&fd)

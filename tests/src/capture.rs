@@ -46,6 +46,24 @@ pub struct Tag {
     pub id: u16,
 }
 
+impl Tag {
+    /// A tag of IEEE 802.1Q.
+    pub const fn dot1q(id: u16) -> Self {
+        Self {
+            protocol: 0x8100,
+            id,
+        }
+    }
+
+    /// A tag of IEEE 802.1ad, in front of one of 802.1Q.
+    pub const fn dot1ad(id: u16) -> Self {
+        Self {
+            protocol: 0x88a8,
+            id,
+        }
+    }
+}
+
 /// What an IP header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ip {

@@ -194,6 +194,13 @@ impl Config {
         }
     }
 
+    /// Packets behind VLAN tags are balanced, whatever interface they come by.
+    pub fn look_behind_tags(&mut self) {
+        for interface in &mut self.interfaces {
+            interface.vlan = true;
+        }
+    }
+
     /// The service `web` once more, as `web6` by IPv6, from client to backend.
     pub fn add_ipv6(&mut self) {
         let mut service = self.web().clone();

@@ -12,10 +12,11 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use tokio::{runtime::Builder, sync::oneshot};
 
 use crate::{
+    cli::stderr,
     ethtool,
     netlink::{self, Link, Neighbour, Route},
     netns::NetNs,
@@ -196,6 +197,20 @@ impl Host {
             self.run(|| write_all(SILENT))?;
         }
         self.address("lo", address, if address.is_ipv4() { 32 } else { 128 })
+    }
+
+    /// Runs `ip` of iproute2, for what rtnetlink lacks.
+    pub fn ip(&self, arguments: &[&str]) -> Result<()> {
+        let mut command = self.command("ip");
+        let output = command.args(arguments).output();
+        let output = output.context("running ip, of Debian's package iproute2")?;
+        ensure!(
+            output.status.success(),
+            "ip {}: {}",
+            arguments.join(" "),
+            stderr(&output)
+        );
+        Ok(())
     }
 
     /// Runs `work` on a thread inside the host, and gives back what it gives.

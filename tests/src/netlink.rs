@@ -25,6 +25,7 @@ use rtnetlink::{
 use tokio::runtime::Builder;
 
 pub use self::{address::add_address, route::Route};
+use crate::capture::Tag;
 
 /// The prefix of every IPv4 address, with length 0: a default route.
 pub const ANYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -122,10 +123,12 @@ pub fn add_macvlan(name: &str, parent: &str) -> Result<()> {
         .with_context(|| format!("adding the macvlan {name}"))
 }
 
-/// Makes a VLAN device above `parent`. Needs the module `8021q`.
-pub fn add_vlan(name: &str, parent: &str, id: u16) -> Result<()> {
+/// Makes a VLAN device, whose frames have `tag` on `parent`. Needs the module `8021q`.
+pub fn add_vlan(name: &str, parent: &str, tag: Tag) -> Result<()> {
     let parent = link(parent)?.index;
-    let message = LinkVlan::new(name, parent, id).build();
+    let message = LinkVlan::new(name, parent, tag.id)
+        .protocol(tag.protocol.into())
+        .build();
     with(async |handle| Ok(handle.link().add(message).execute().await?))
         .with_context(|| format!("adding the VLAN device {name}"))
 }

@@ -16,10 +16,9 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
 use crate::{
-    cli::stderr,
     config::{Backend, Config, Connections, Health, Service},
     host::Host,
     mode::Forward,
@@ -129,18 +128,20 @@ impl Several {
                 for (_, front, link) in &hops {
                     route.extend(["nexthop", "via", front, "dev", link]);
                 }
-                self.ip(&route)
+                self.router.ip(&route)
             }
             Spread::Resilient => {
                 for (id, front, link) in &hops {
-                    self.ip(&["nexthop", "add", "id", id, "via", front, "dev", link])?;
+                    self.router
+                        .ip(&["nexthop", "add", "id", id, "via", front, "dev", link])?;
                 }
                 let ids: Vec<_> = hops.iter().map(|(id, ..)| id.as_str()).collect();
                 let ids = ids.join("/");
                 let group = ["nexthop", "add", "id", GROUP, "group", &ids];
-                self.ip(&[&group[..], &["type", "resilient", "buckets", "128"]].concat())?;
+                self.router
+                    .ip(&[&group[..], &["type", "resilient", "buckets", "128"]].concat())?;
                 route.extend(["nhid", GROUP]);
-                self.ip(&route)
+                self.router.ip(&route)
             }
         }
     }
@@ -195,16 +196,6 @@ impl Several {
         let own = SocketAddr::from((own, VIP.port()));
         self.backends
             .push(StreamServer::start_on_all_addresses(host, &name, own)?);
-        Ok(())
-    }
-
-    /// `ip` on the router: rtnetlink has no groups of next hops.
-    fn ip(&self, arguments: &[&str]) -> Result<()> {
-        let mut command = self.router.command("ip");
-        let output = command.args(arguments).output().context("running ip")?;
-        if !output.status.success() {
-            bail!("ip {}: {}", arguments.join(" "), stderr(&output));
-        }
         Ok(())
     }
 }

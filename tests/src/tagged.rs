@@ -38,22 +38,10 @@ use crate::{
 };
 
 /// One tag, as most networks have it: IEEE 802.1Q.
-pub const DOT1Q: &[Tag] = &[Tag {
-    protocol: 0x8100,
-    id: 7,
-}];
+pub const DOT1Q: &[Tag] = &[Tag::dot1q(7)];
 
 /// Two tags, as providers put them on: IEEE 802.1ad.
-pub const QINQ: &[Tag] = &[
-    Tag {
-        protocol: 0x88a8,
-        id: 100,
-    },
-    Tag {
-        protocol: 0x8100,
-        id: 7,
-    },
-];
+pub const QINQ: &[Tag] = &[Tag::dot1ad(100), Tag::dot1q(7)];
 
 /// What a host's tagged interface is called.
 pub const TAGGED: &str = "tagged";

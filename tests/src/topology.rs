@@ -18,6 +18,7 @@
 pub mod addresses;
 mod backend;
 mod builder;
+mod vlan;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -35,8 +36,10 @@ pub use self::{
     builder::TopologyBuilder,
 };
 use crate::{
+    capture::Tag,
     decap::Decap,
     host::Host,
+    kernel_tunnels,
     mode::{Family, Forward},
     netlink::Route,
 };
@@ -56,11 +59,14 @@ pub struct Topology {
     pub gateway: Option<Host>,
     /// What the backends' way back is made for.
     pub forward: Forward,
+    /// The tags of the VLAN in which everything happens, if it does in one.
+    pub vlan: &'static [Tag],
     one_armed: bool,
     bridged: bool,
     mtu: u32,
     tags: usize,
     tunnel_sources: Vec<String>,
+    kernel_tunnels: bool,
 }
 
 /// Bytes that the longest tunnel adds to a packet: IPv6 and UDP.
@@ -138,7 +144,16 @@ impl Topology {
             lb.bridge(name)?;
             lb.enslave(&device, name)?;
         }
-        address_both(lb, name, address)
+        self.address(lb, name, address)
+    }
+
+    fn set_up_router(&self) -> Result<()> {
+        let router = &self.router;
+        for (bridge, address) in [("front", ROUTER_FRONT), ("back", ROUTER_BACK)] {
+            router.bridge(bridge)?;
+            self.address(router, bridge, address)?;
+        }
+        router.forward()
     }
 
     fn connect_client_and_lb(&self) -> Result<()> {
@@ -210,7 +225,9 @@ impl Topology {
         }
         let name = format!("b{}", self.backends.len() + 1);
         let mut backend = Backend::start(&name, address, host, plug, forward.answers_directly())?;
-        if forward.is_tunnel() {
+        if forward.is_tunnel() && self.kernel_tunnels {
+            kernel_tunnels::start(&backend)?;
+        } else if forward.is_tunnel() {
             backend.decap = Some(Decap::start(host, "eth0", &self.tunnel_sources)?);
         }
         self.backends.push(backend);
@@ -226,8 +243,15 @@ impl Topology {
         port: &str,
         bridge: &str,
     ) -> Result<()> {
-        plug(host, interface, address, &self.router, port, bridge)?;
-        set_mtu([(host, interface), (&self.router, port)], self.mtu)
+        cable(host, interface, &self.router, port, bridge)?;
+        set_mtu([(host, interface), (&self.router, port)], self.mtu)?;
+        self.address(host, interface, address)
+    }
+
+    /// Gives `host` its addresses on `interface`, in a VLAN on the device above that.
+    fn address(&self, host: &Host, interface: &str, address: Ipv4Addr) -> Result<()> {
+        let device = vlan::above(host, interface, self.vlan)?;
+        address_both(host, &device, address)
     }
 
     /// The load balancer's device with a cable in it.
@@ -264,9 +288,13 @@ pub fn plug(
     port: &str,
     bridge: &str,
 ) -> Result<()> {
-    host.join(interface, router, port)?;
-    router.enslave(port, bridge)?;
+    cable(host, interface, router, port, bridge)?;
     address_both(host, interface, address)
+}
+
+fn cable(host: &Host, interface: &str, router: &Host, port: &str, bridge: &str) -> Result<()> {
+    host.join(interface, router, port)?;
+    router.enslave(port, bridge)
 }
 
 /// A link has two ends, and each drops what is longer than its own MTU.

@@ -32,6 +32,9 @@ use crate::{
 /// Enough that a connection fills its windows and its segments, whatever the MTU.
 pub const LARGE: u64 = 10_000_000;
 
+/// The same where machines are emulated and slow: a second or two.
+pub const MODEST: u64 = 2_000_000;
+
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 /// Written and read at once.

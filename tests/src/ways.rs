@@ -186,6 +186,11 @@ impl Ways {
 
     /// [`LARGE`] bytes there and as many back are intact.
     pub fn transfer(&self, way: Way) -> Result<()> {
+        self.transfer_bytes(way, LARGE)
+    }
+
+    /// The same with so many bytes.
+    pub fn transfer_bytes(&self, way: Way, bytes: u64) -> Result<()> {
         let intact = || {
             self.transfers
                 .iter()
@@ -193,7 +198,7 @@ impl Ways {
                 .sum::<u64>()
         };
         let before = intact();
-        transfer(self.site.client(), way.transfers(), LARGE, PATIENCE)
+        transfer(self.site.client(), way.transfers(), bytes, PATIENCE)
             .with_context(|| self.about(way))?;
         ensure!(intact() == before + 1, "{}: not intact there", way.name());
         Ok(())

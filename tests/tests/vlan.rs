@@ -1,19 +1,18 @@
 //! Clients and backends in a VLAN, with one tag or two: the tags stay on packets whatever else
 //! becomes of those, on their way to backends and back.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use testbed::{
-    capture::{Capture, Frame, Tag},
+    capture::Tag,
     config::Config,
     decap::Decap,
     mode::XdpMode,
     tagged::{DOT1Q, QINQ, TAGGED, Tagged},
+    tagged_ways,
     topology::Topology,
     transfer::LARGE,
-    ways::{DIRECT, REQUESTS, REWRITTEN, Way, Ways},
+    ways::{REWRITTEN, Way, Ways},
 };
-
-const GUE_PORT: u16 = 6080;
 
 /// A transfer has no fewer frames than this, one way.
 const MANY: u64 = LARGE / 1500;
@@ -22,9 +21,7 @@ fn tags_are_kept(ways: &[Way], tags: &'static [Tag], xdp: XdpMode) -> Result<()>
     let network = Topology::builder().backends(2).tags(tags.len());
     let behind_tags = |config: &mut Config| {
         config.attach_as(xdp);
-        for interface in &mut config.interfaces {
-            interface.vlan = true;
-        }
+        config.look_behind_tags();
     };
     let Some(all) = Ways::start(network, ways, behind_tags)? else {
         return Ok(());
@@ -42,13 +39,7 @@ fn tags_are_kept(ways: &[Way], tags: &'static [Tag], xdp: XdpMode) -> Result<()>
         }
     }
     for &way in ways {
-        let ports = ["client", "lb-front", "lb-back", "b1", "b2"];
-        let links = ports.map(|port| Capture::start(&topology.router, port));
-        all.ask(way)?;
-        for (port, link) in ports.into_iter().zip(links) {
-            let frames = link?.finish()?;
-            check_tags(way, tags, &frames).with_context(|| format!("{} {port}", way.name()))?;
-        }
+        tagged_ways::ask(&all, way, tags)?;
 
         let arrived = || {
             tagged
@@ -71,39 +62,6 @@ fn tags_are_kept(ways: &[Way], tags: &'static [Tag], xdp: XdpMode) -> Result<()>
     Ok(())
 }
 
-/// Requests have the tags, and with `dnat` answers too.
-fn check_tags(way: Way, tags: &[Tag], frames: &[Frame]) -> Result<()> {
-    let vip = way.vip();
-    let (mut requests, mut answers) = (0, 0);
-    for frame in frames {
-        let inner = frame.inner(GUE_PORT);
-        let Some(flow) = inner.as_ref().unwrap_or(frame).flow() else {
-            continue;
-        };
-        let is_request = flow.destination.port() == vip.port();
-        let is_answer = flow.source.port() == vip.port();
-        if is_request || is_answer && !way.forward.answers_directly() {
-            ensure!(frame.tags() == tags, "{flow:?} has {:?}", frame.tags());
-        }
-        requests += usize::from(is_request);
-        answers += usize::from(is_answer);
-    }
-    // Each backend has its part.
-    ensure!(
-        requests > REQUESTS,
-        "{requests} requests, {answers} answers"
-    );
-    Ok(())
-}
-
-/// One of each mode, of both families, within and around.
-fn direct() -> Vec<Way> {
-    let names = ["dsr-4in4", "dsr-6in6", "ipip-4in6", "gue-6in4"];
-    let ways = DIRECT.iter().copied();
-    ways.filter(|way| names.contains(&way.name().as_str()))
-        .collect()
-}
-
 #[test]
 fn one_tag_is_kept_where_addresses_are_rewritten() -> Result<()> {
     tags_are_kept(REWRITTEN, DOT1Q, XdpMode::Native)
@@ -116,10 +74,10 @@ fn two_tags_are_kept_where_addresses_are_rewritten() -> Result<()> {
 
 #[test]
 fn one_tag_is_kept_before_backends_that_answer_themselves() -> Result<()> {
-    tags_are_kept(&direct(), DOT1Q, XdpMode::Generic)
+    tags_are_kept(&tagged_ways::direct(), DOT1Q, XdpMode::Generic)
 }
 
 #[test]
 fn two_tags_are_kept_before_backends_that_answer_themselves() -> Result<()> {
-    tags_are_kept(&direct(), QINQ, XdpMode::Native)
+    tags_are_kept(&tagged_ways::direct(), QINQ, XdpMode::Native)
 }

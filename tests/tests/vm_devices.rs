@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 use testbed::{
+    capture::Tag,
     config::{Config, Interface},
     daemon::Daemon,
     decap::Decap,
@@ -37,7 +38,9 @@ fn refusal(name: &str, make: impl FnOnce() -> Result<()> + Send) -> Result<Optio
 
 #[test]
 fn a_vlan_device_is_refused_with_its_parent() -> Result<()> {
-    if let Some(line) = refusal("front.5", || netlink::add_vlan("front.5", "front", 5))? {
+    if let Some(line) = refusal("front.5", || {
+        netlink::add_vlan("front.5", "front", Tag::dot1q(5))
+    })? {
         let wanted = "interface front.5 is a VLAN device; attach to its parent front";
         assert!(line.ends_with(wanted), "{line}");
     }
@@ -64,7 +67,7 @@ fn a_vlan_on_a_bond_is_refused_with_the_bonds_member() -> Result<()> {
         netlink::add_bond("bond0")?;
         netlink::set_up("back", false)?;
         netlink::enslave("back", "bond0")?;
-        netlink::add_vlan("bond0.7", "bond0", 7)
+        netlink::add_vlan("bond0.7", "bond0", Tag::dot1q(7))
     };
     if let Some(line) = refusal("bond0.7", make)? {
         let wanted = "interface bond0.7 is a VLAN device; attach to its member back";
@@ -78,7 +81,8 @@ fn a_vlan_device_of_a_backend_is_refused_with_its_parent() -> Result<()> {
     let Some(end) = TunnelEnd::build()? else {
         return Ok(());
     };
-    end.backend.run(|| netlink::add_vlan("eth0.5", "eth0", 5))?;
+    end.backend
+        .run(|| netlink::add_vlan("eth0.5", "eth0", Tag::dot1q(5)))?;
     let decap = Decap::prepare(&end.backend, &arguments(&["--interface", "eth0.5"]))?;
     let ended = decap.run_to_end()?;
     let wanted = "interface eth0.5 is a VLAN device; attach to its parent eth0";

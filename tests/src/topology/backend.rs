@@ -18,7 +18,7 @@ pub struct Backend {
     pub server: Server,
     /// Interface `eth0`.
     pub host: Host,
-    /// Takes packets out of the tunnel, where they come through one.
+    /// Takes packets out of the tunnel, where they come through one and the kernel does not.
     pub decap: Option<Decap>,
     pub(super) plug: Plug,
     has_vip: bool,

@@ -3,10 +3,10 @@
 use anyhow::{Context, Result, ensure};
 
 use super::{
-    Topology, address_both,
-    addresses::{LB_BACK, ROUTER_BACK, ROUTER_FRONT, beside},
+    Topology,
+    addresses::{LB_BACK, beside},
 };
-use crate::{host::Host, mode::Forward, sweep};
+use crate::{capture::Tag, host::Host, mode::Forward, sweep};
 
 /// What to build.
 #[derive(Clone, Debug)]
@@ -19,7 +19,9 @@ pub struct TopologyBuilder {
     forward: Forward,
     mtu: u32,
     tags: usize,
+    vlan: &'static [Tag],
     tunnel_sources: Vec<String>,
+    kernel_tunnels: bool,
 }
 
 impl Default for TopologyBuilder {
@@ -33,7 +35,9 @@ impl Default for TopologyBuilder {
             forward: Forward::default(),
             mtu: 1500,
             tags: 0,
+            vlan: &[],
             tunnel_sources: vec![LB_BACK.to_string(), beside(LB_BACK).to_string()],
+            kernel_tunnels: false,
         }
     }
 }
@@ -82,10 +86,24 @@ impl TopologyBuilder {
         self
     }
 
+    /// Everything happens in a VLAN of these tags: every host has a VLAN device of the kernel's, or one
+    /// above the other, and its addresses there. Needs the module `8021q`.
+    pub fn vlan(mut self, tags: &'static [Tag]) -> Self {
+        self.vlan = tags;
+        self.tags(tags.len())
+    }
+
     /// Where packets in tunnels may come from, addresses or prefixes; from the load balancer's
     /// addresses on the back network unless said otherwise.
     pub fn tunnel_sources(mut self, sources: &[&str]) -> Self {
         self.tunnel_sources = sources.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// Backends whose kernels take packets out of tunnels, and not `sluice decap`: see
+    /// [`crate::kernel_tunnels`].
+    pub fn kernel_tunnels(mut self) -> Self {
+        self.kernel_tunnels = true;
         self
     }
 
@@ -104,26 +122,22 @@ impl TopologyBuilder {
         let prefix = self.prefix.clone().unwrap_or_else(sweep::unique_name);
         let host = |name: &str| Host::new(&format!("{prefix}-{name}"));
 
-        let router = host("router")?;
-        for (bridge, address) in [("front", ROUTER_FRONT), ("back", ROUTER_BACK)] {
-            router.bridge(bridge)?;
-            address_both(&router, bridge, address)?;
-        }
-        router.forward()?;
-
         let mut topology = Topology {
             backends: Vec::new(),
             client: host("client")?,
             lb: host("lb")?,
-            router,
+            router: host("router")?,
             gateway: None,
             forward: self.forward,
             one_armed: self.one_armed,
             bridged: self.bridged,
             mtu: self.mtu,
             tags: self.tags,
+            vlan: self.vlan,
             tunnel_sources: self.tunnel_sources.clone(),
+            kernel_tunnels: self.kernel_tunnels,
         };
+        topology.set_up_router()?;
         topology
             .connect_client_and_lb()
             .context("connecting client and load balancer")?;

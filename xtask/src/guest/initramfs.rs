@@ -15,7 +15,7 @@ use super::{modules, packages::Packages};
 const INIT: &str = include_str!("init.sh");
 
 /// The modules that are wanted: the bus, the host's files, and the devices that tests make.
-const WANTED: [&str; 7] = [
+const WANTED: [&str; 11] = [
     "virtio_pci",
     "9pnet_virtio",
     "9p",
@@ -23,6 +23,10 @@ const WANTED: [&str; 7] = [
     "bridge",
     "8021q",
     "bonding",
+    "ipip",
+    "sit",
+    "ip6_tunnel",
+    "fou",
 ];
 
 /// Writes the archive into `folder`.

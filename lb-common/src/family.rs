@@ -14,6 +14,7 @@ use crate::{
     checksum::Delta,
     endian::{Be16, Be32, Be128},
     hash::{FlowHash, HashKey},
+    tuple::FlowTuple,
     wire::{ip::Ip, ipv6::Ipv6, link::EtherType},
 };
 
@@ -66,21 +67,6 @@ pub trait Reply {
     fn port(&self) -> Be16;
     /// The service, for tracing.
     fn service(&self) -> ServiceId;
-}
-
-/// A flow as the client sends it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlowTuple<A> {
-    /// Client address.
-    pub source: A,
-    /// VIP.
-    pub destination: A,
-    /// Client port.
-    pub source_port: Be16,
-    /// VIP port.
-    pub destination_port: Be16,
-    /// IANA protocol number.
-    pub protocol: u8,
 }
 
 /// How a service hashes flows.
@@ -136,13 +122,7 @@ impl Family for V4 {
 
     #[inline(always)]
     fn flow_key(flow: FlowTuple<Be32>) -> FlowKeyV4 {
-        FlowKeyV4::new(
-            flow.source,
-            flow.destination,
-            flow.source_port,
-            flow.destination_port,
-            flow.protocol,
-        )
+        FlowKeyV4::new(flow)
     }
 
     #[inline(always)]
@@ -150,14 +130,7 @@ impl Family for V4 {
         if hashing.by_source {
             return FlowHash::source_ipv4(hashing.key, flow.source & hashing.mask_ipv4);
         }
-        FlowHash::ipv4(
-            hashing.key,
-            flow.source,
-            flow.destination,
-            flow.source_port,
-            flow.destination_port,
-            flow.protocol,
-        )
+        FlowHash::ipv4(hashing.key, flow)
     }
 
     #[inline(always)]
@@ -193,13 +166,7 @@ impl Family for V6 {
 
     #[inline(always)]
     fn flow_key(flow: FlowTuple<Be128>) -> FlowKeyV6 {
-        FlowKeyV6::new(
-            flow.source,
-            flow.destination,
-            flow.source_port,
-            flow.destination_port,
-            flow.protocol,
-        )
+        FlowKeyV6::new(flow)
     }
 
     #[inline(always)]
@@ -207,14 +174,7 @@ impl Family for V6 {
         if hashing.by_source {
             return FlowHash::source_ipv6(hashing.key, flow.source & hashing.mask_ipv6);
         }
-        FlowHash::ipv6(
-            hashing.key,
-            flow.source,
-            flow.destination,
-            flow.source_port,
-            flow.destination_port,
-            flow.protocol,
-        )
+        FlowHash::ipv6(hashing.key, flow)
     }
 
     #[inline(always)]

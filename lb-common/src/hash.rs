@@ -9,7 +9,10 @@
 //! flows that are equal after it are pairs by chance, too few to fill a backend with. IPv6 has addresses
 //! enough to choose such flows, so there the first round is keyed, too.
 
-use crate::endian::{Be16, Be32, Be128};
+use crate::{
+    endian::{Be32, Be128},
+    tuple::FlowTuple,
+};
 
 /// Derived from the configured seed; see the daemon's `seed` module.
 #[repr(C)]
@@ -28,42 +31,22 @@ pub struct FlowHash(u64);
 impl FlowHash {
     /// Hashes an IPv4 5-tuple.
     #[inline(always)]
-    pub const fn ipv4(
-        key: HashKey,
-        source: Be32,
-        destination: Be32,
-        source_port: Be16,
-        destination_port: Be16,
-        protocol: u8,
-    ) -> Self {
-        let addresses = source.raw() as u64 | (destination.raw() as u64) << 32;
-        let rest = source_port.raw() as u64
-            | (destination_port.raw() as u64) << 16
-            | (protocol as u64) << 32;
-        let flow = mix(addresses).wrapping_add(rest);
-        Self(mix(flow.wrapping_add(key.k0) ^ key.k1))
+    pub const fn ipv4(key: HashKey, flow: FlowTuple<Be32>) -> Self {
+        let addresses = flow.source.raw() as u64 | (flow.destination.raw() as u64) << 32;
+        let unkeyed = mix(addresses).wrapping_add(flow.rest());
+        Self(mix(unkeyed.wrapping_add(key.k0) ^ key.k1))
     }
 
     /// Hashes an IPv6 5-tuple. The four halves of the addresses are mixed beside each other, not one
     /// after the other, each with a key of its own.
     #[inline(always)]
-    pub const fn ipv6(
-        key: HashKey,
-        source: Be128,
-        destination: Be128,
-        source_port: Be16,
-        destination_port: Be16,
-        protocol: u8,
-    ) -> Self {
-        let ((a, b), (c, d)) = (source.raw(), destination.raw());
-        let rest = source_port.raw() as u64
-            | (destination_port.raw() as u64) << 16
-            | (protocol as u64) << 32;
+    pub const fn ipv6(key: HashKey, flow: FlowTuple<Be128>) -> Self {
+        let ((a, b), (c, d)) = (flow.source.raw(), flow.destination.raw());
         let addresses = mix(a ^ key.k0)
             .wrapping_add(mix(b ^ key.k1.rotate_left(16)))
             .wrapping_add(mix(c ^ key.k0.rotate_left(32)))
             .wrapping_add(mix(d ^ key.k1.rotate_left(48)));
-        Self(mix(addresses.wrapping_add(rest) ^ key.k1))
+        Self(mix(addresses.wrapping_add(flow.rest()) ^ key.k1))
     }
 
     /// Hashes an IPv4 source address, cut by a mask: all flows of a client go to one backend.
@@ -109,6 +92,7 @@ const fn mix(mut z: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endian::Be16;
 
     const KEY: HashKey = HashKey {
         k0: 0x0123_4567_89ab_cdef,
@@ -116,14 +100,14 @@ mod tests {
     };
 
     fn hash_v6(source: u128, source_port: u16) -> FlowHash {
-        FlowHash::ipv6(
-            KEY,
-            core::net::Ipv6Addr::from(source).into(),
-            core::net::Ipv6Addr::from(0xfd77_u128 << 112 | 0x80).into(),
-            Be16::new(source_port),
-            Be16::new(80),
-            6,
-        )
+        let flow = FlowTuple {
+            source: core::net::Ipv6Addr::from(source).into(),
+            destination: core::net::Ipv6Addr::from(0xfd77_u128 << 112 | 0x80).into(),
+            source_port: Be16::new(source_port),
+            destination_port: Be16::new(80),
+            protocol: 6,
+        };
+        FlowHash::ipv6(KEY, flow)
     }
 
     fn evenly(hashes: impl Iterator<Item = FlowHash>) {
@@ -156,14 +140,14 @@ mod tests {
     }
 
     fn hash(key: HashKey, source_port: u16) -> FlowHash {
-        FlowHash::ipv4(
-            key,
-            Be32::new(0x0a4d_010a),
-            Be32::new(0x0a4d_0050),
-            Be16::new(source_port),
-            Be16::new(80),
-            6,
-        )
+        let flow = FlowTuple {
+            source: Be32::new(0x0a4d_010a),
+            destination: Be32::new(0x0a4d_0050),
+            source_port: Be16::new(source_port),
+            destination_port: Be16::new(80),
+            protocol: 6,
+        };
+        FlowHash::ipv4(key, flow)
     }
 
     #[test]

@@ -12,7 +12,7 @@ use lb_common::{
         flow::{FlowCounters, FlowEntry, ticks},
         service::{ServiceId, ServiceRecord, tracking},
     },
-    family::FlowTuple,
+    tuple::FlowTuple,
 };
 
 use crate::{family::Tables, maps, settings};

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use lb_common::{
     endian::{Be16, Be32},
     hash::FlowHash,
+    tuple::FlowTuple,
 };
 use lb_userspace::plan::{Endpoint, Seed, maglev};
 use testbed::{
@@ -112,11 +113,13 @@ impl Bed {
         for port in 20_000..20_020 {
             let hash = FlowHash::ipv4(
                 seed.flow,
-                Be32::from(CLIENT),
-                Be32::from(*VIP.ip()),
-                Be16::new(port),
-                Be16::new(PORT),
-                PROTOCOL_TCP,
+                FlowTuple {
+                    source: Be32::from(CLIENT),
+                    destination: Be32::from(*VIP.ip()),
+                    source_port: Be16::new(port),
+                    destination_port: Be16::new(PORT),
+                    protocol: PROTOCOL_TCP,
+                },
             );
             let position = table[hash.slot(size) as usize] as usize;
             let wanted = names.values().nth(position).context("no such backend")?;

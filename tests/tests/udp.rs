@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use lb_common::{
     endian::{Be16, Be32},
     hash::FlowHash,
+    tuple::FlowTuple,
 };
 use lb_userspace::plan::{Endpoint, Seed, maglev};
 use testbed::{
@@ -46,11 +47,13 @@ fn expected(site: &Site) -> Result<BTreeMap<u16, String>> {
     let owner = |port: u16| {
         let hash = FlowHash::ipv4(
             seed.flow,
-            Be32::from(CLIENT),
-            Be32::from(*VIP.ip()),
-            Be16::new(port),
-            Be16::new(VIP.port()),
-            PROTOCOL_UDP,
+            FlowTuple {
+                source: Be32::from(CLIENT),
+                destination: Be32::from(*VIP.ip()),
+                source_port: Be16::new(port),
+                destination_port: Be16::new(VIP.port()),
+                protocol: PROTOCOL_UDP,
+            },
         );
         let position = table.get(hash.slot(size) as usize)?;
         let name = names.values().nth(*position as usize)?;

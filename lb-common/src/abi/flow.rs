@@ -4,7 +4,10 @@
 //! division for every packet that looks.
 
 use super::slot::LocalBackend;
-use crate::endian::{Be16, Be32, Be128};
+use crate::{
+    endian::{Be16, Be32, Be128},
+    tuple::FlowTuple,
+};
 
 /// An IPv4 flow as the client sends it.
 #[repr(C)]
@@ -28,21 +31,32 @@ impl FlowKeyV4 {
     /// A key, put together from whole words: the kernel hashes and compares it in words of 4 and 8
     /// bytes at once, and a word that was just written in pieces keeps the processor waiting.
     #[inline(always)]
-    pub const fn new(
-        source: Be32,
-        destination: Be32,
-        source_port: Be16,
-        destination_port: Be16,
-        protocol: u8,
-    ) -> Self {
+    pub const fn new(flow: FlowTuple<Be32>) -> Self {
         let words = [
-            source.raw() as u64 | (destination.raw() as u64) << 32,
-            source_port.raw() as u64
-                | (destination_port.raw() as u64) << 16
-                | (protocol as u64) << 32,
+            flow.source.raw() as u64 | (flow.destination.raw() as u64) << 32,
+            flow.rest(),
         ];
         // SAFETY: both are 16 bytes, and every bit pattern is a key.
         unsafe { core::mem::transmute::<[u64; 2], Self>(words) }
+    }
+
+    /// The flow.
+    pub const fn tuple(&self) -> FlowTuple<Be32> {
+        let Self {
+            source,
+            destination,
+            source_port,
+            destination_port,
+            protocol,
+            reserved: _,
+        } = *self;
+        FlowTuple {
+            source,
+            destination,
+            source_port,
+            destination_port,
+            protocol,
+        }
     }
 }
 
@@ -67,19 +81,29 @@ pub struct FlowKeyV6 {
 impl FlowKeyV6 {
     /// A key, put together from whole words, as [`FlowKeyV4::new`].
     #[inline(always)]
-    pub const fn new(
-        source: Be128,
-        destination: Be128,
-        source_port: Be16,
-        destination_port: Be16,
-        protocol: u8,
-    ) -> Self {
-        let ((a, b), (c, d)) = (source.raw(), destination.raw());
-        let rest = source_port.raw() as u64
-            | (destination_port.raw() as u64) << 16
-            | (protocol as u64) << 32;
+    pub const fn new(flow: FlowTuple<Be128>) -> Self {
+        let ((a, b), (c, d)) = (flow.source.raw(), flow.destination.raw());
         // SAFETY: both are 40 bytes, and every bit pattern is a key.
-        unsafe { core::mem::transmute::<[u64; 5], Self>([a, b, c, d, rest]) }
+        unsafe { core::mem::transmute::<[u64; 5], Self>([a, b, c, d, flow.rest()]) }
+    }
+
+    /// The flow.
+    pub const fn tuple(&self) -> FlowTuple<Be128> {
+        let Self {
+            source,
+            destination,
+            source_port,
+            destination_port,
+            protocol,
+            reserved: _,
+        } = *self;
+        FlowTuple {
+            source,
+            destination,
+            source_port,
+            destination_port,
+            protocol,
+        }
     }
 }
 
@@ -189,13 +213,6 @@ mod tests {
 
     #[test]
     fn a_key_has_its_fields_where_they_belong() {
-        let key = FlowKeyV4::new(
-            Be32::new(0x0a4d_010a),
-            Be32::new(0x0a4d_0050),
-            Be16::new(40_000),
-            Be16::new(80),
-            17,
-        );
         let fields = FlowKeyV4 {
             source: Be32::new(0x0a4d_010a),
             destination: Be32::new(0x0a4d_0050),
@@ -204,7 +221,7 @@ mod tests {
             protocol: 17,
             reserved: [0; 3],
         };
-        assert_eq!(key, fields);
+        assert_eq!(FlowKeyV4::new(fields.tuple()), fields);
     }
 
     #[test]

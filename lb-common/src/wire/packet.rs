@@ -9,7 +9,7 @@ use super::{
     transport::Transport,
     udp::Udp,
 };
-use crate::family::{Family, FlowTuple};
+use crate::{family::Family, tuple::FlowTuple};
 
 /// A TCP or UDP packet, its headers in place in the frame.
 #[derive(Debug)]

@@ -13,8 +13,9 @@ use lb_common::{
         slot::LocalBackend,
     },
     endian::Be128,
-    family::{FlowTuple, Hashing},
+    family::Hashing,
     hash::FlowHash,
+    tuple::FlowTuple,
     wire::Packet,
 };
 

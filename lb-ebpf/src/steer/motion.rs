@@ -9,8 +9,8 @@ use lb_common::{
         service::ServiceRecord,
         slot::{LocalBackend, NO_BACKEND, Slot},
     },
-    family::FlowTuple,
     hash::FlowHash,
+    tuple::FlowTuple,
     wire::{Packet, packet::UDP, tcp::Flags},
 };
 

@@ -9,9 +9,10 @@ use lb_common::{
         service::ServiceId,
         vip::{VipKeyV4, VipKeyV6},
     },
-    endian::{Be16, Be32, Be128},
-    family::{Family, FlowTuple, Hashing, V4, V6},
+    endian::Be16,
+    family::{Family, Hashing, V4, V6},
     hash::FlowHash,
+    tuple::FlowTuple,
 };
 
 /// Address, port and protocol: a key of the tables of VIPs and of replies.
@@ -127,22 +128,16 @@ impl ReplyTarget {
 impl FlowKey {
     /// The key of a flow; `None` where its ends are of different families.
     pub fn new(client: SocketAddr, vip: SocketAddr, protocol: u8) -> Option<Self> {
-        let (source_port, destination_port) = (Be16::new(client.port()), Be16::new(vip.port()));
+        let ports = (client.port(), vip.port());
         match (client.ip(), vip.ip()) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => Some(Self::V4(FlowKeyV4::new(
-                source.into(),
-                destination.into(),
-                source_port,
-                destination_port,
-                protocol,
-            ))),
-            (IpAddr::V6(source), IpAddr::V6(destination)) => Some(Self::V6(FlowKeyV6::new(
-                source.into(),
-                destination.into(),
-                source_port,
-                destination_port,
-                protocol,
-            ))),
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                let flow = tuple(source.into(), destination.into(), ports, protocol);
+                Some(Self::V4(FlowKeyV4::new(flow)))
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                let flow = tuple(source.into(), destination.into(), ports, protocol);
+                Some(Self::V6(FlowKeyV6::new(flow)))
+            }
             _ => None,
         }
     }
@@ -174,44 +169,22 @@ impl FlowKey {
     /// The flow's hash, which its slot follows from.
     pub fn hash(&self, hashing: Hashing) -> FlowHash {
         match self {
-            Self::V4(key) => V4::hash(hashing, tuple_v4(key)),
-            Self::V6(key) => V6::hash(hashing, tuple_v6(key)),
+            Self::V4(key) => V4::hash(hashing, key.tuple()),
+            Self::V6(key) => V6::hash(hashing, key.tuple()),
         }
     }
 }
 
-const fn tuple_v4(key: &FlowKeyV4) -> FlowTuple<Be32> {
-    let FlowKeyV4 {
-        source,
-        destination,
-        source_port,
-        destination_port,
-        protocol,
-        reserved: _,
-    } = *key;
+/// A flow from the first to the second of the ports.
+const fn tuple<A>(source: A, destination: A, ports: (u16, u16), protocol: u8) -> FlowTuple<A>
+where
+    A: Copy,
+{
     FlowTuple {
         source,
         destination,
-        source_port,
-        destination_port,
-        protocol,
-    }
-}
-
-const fn tuple_v6(key: &FlowKeyV6) -> FlowTuple<Be128> {
-    let FlowKeyV6 {
-        source,
-        destination,
-        source_port,
-        destination_port,
-        protocol,
-        reserved: _,
-    } = *key;
-    FlowTuple {
-        source,
-        destination,
-        source_port,
-        destination_port,
+        source_port: Be16::new(ports.0),
+        destination_port: Be16::new(ports.1),
         protocol,
     }
 }
@@ -222,6 +195,8 @@ fn socket(address: impl Into<IpAddr>, port: Be16) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use lb_common::endian::Be32;
+
     use super::*;
 
     #[test]

@@ -34,6 +34,9 @@ pub(crate) struct Figure {
     pub(crate) bench: String,
     /// What was measured.
     pub(crate) case: String,
+    /// The picture that it is drawn into, where it is.
+    #[serde(default)]
+    pub(crate) chart: Option<String>,
     /// Number of flows, where it matters.
     pub(crate) flows: Option<u32>,
     /// The unit of the values, and whether more is better.
@@ -77,6 +80,7 @@ impl Figure {
         Self {
             bench: bench.to_owned(),
             case: case.into(),
+            chart: None,
             flows: None,
             unit: unit.to_owned(),
             more_is_better: false,

@@ -20,6 +20,9 @@ use crate::{
 /// Packets of each case that are compared byte for byte.
 const CHECKED: u32 = 32;
 
+/// The name of what everything is compared with.
+pub(crate) const FLOOR: &str = "floor: the driver alone";
+
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
@@ -215,7 +218,10 @@ fn figures(entries: &[Trial]) -> Vec<Figure> {
                 .filter(|(flows, _)| *flows == entry.flows);
             goals.extend(wanted.map(|(_, goal)| (figures.len() - 1, *goal)));
         };
-        figures.push(entry.figure(entry.case.name, &entry.floor));
+        figures.push(Figure {
+            chart: Some(entry.case.chart().to_owned()),
+            ..entry.figure(entry.case.name, &entry.floor)
+        });
         if entry.extra.is_empty() {
             goal(&figures, &mut goals);
         } else {
@@ -246,7 +252,7 @@ fn floors(entries: &[Trial]) -> [Figure; 2] {
             ..Figure::new("program", name, "ns", &kernel)
         }
     };
-    let floor = of("floor: the driver alone", |entry| &entry.floor);
+    let floor = of(FLOOR, |entry| &entry.floor);
     let mut push = of("floor with a 20-byte push", |entry| &entry.push);
     push.relative = Some((push.total.median - floor.total.median) / floor.total.median);
     push.floor = Some(floor.total.clone());

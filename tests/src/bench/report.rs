@@ -101,6 +101,7 @@ fn table<'a>(figures: impl Iterator<Item = &'a Figure>) -> String {
         let Figure {
             bench: _,
             case,
+            chart: _,
             flows,
             unit,
             more_is_better: _,

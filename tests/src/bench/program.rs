@@ -39,7 +39,7 @@ impl Effort {
     pub(crate) const fn of(quick: bool) -> Self {
         if quick {
             Self {
-                runs: 3,
+                runs: 2,
                 packets: 200_000,
                 few_flows: true,
             }

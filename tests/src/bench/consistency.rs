@@ -21,7 +21,7 @@ use std::{ops::Range, time::Duration};
 use anyhow::{Result, bail};
 
 use crate::{
-    figure::{Figure, Goal},
+    figure::{Figure, Goal, Part},
     progress::Progress,
 };
 
@@ -97,11 +97,9 @@ pub(crate) fn run(effort: &Effort, progress: &Progress) -> Vec<Part> {
     let mut parts = streams::run(effort, progress);
     parts.push(("flows".to_owned(), flows::run(effort, progress)));
     parts.push(("flood".to_owned(), flood::run(effort, progress)));
-    parts
+    let named = |(part, figures)| (format!("{NAME}, {part}"), figures);
+    parts.into_iter().map(named).collect()
 }
-
-/// A part by its name.
-pub(crate) type Part = (String, Result<Vec<Figure>>);
 
 /// Whether what was counted proves something. `why`: what the machine did not keep up with, if it did not.
 fn proves(effort: &Effort, why: Option<String>) -> Result<bool> {

@@ -1,5 +1,6 @@
 //! A figure: what was measured, how much it came to over the runs, what was hoped for.
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 /// What a figure has to keep to.
@@ -16,6 +17,9 @@ pub(crate) enum Goal {
     /// There are none; where there are, the run fails.
     None,
 }
+
+/// A part of a benchmark by its name, and what it gave. One that failed leaves the others.
+pub(crate) type Part = (String, Result<Vec<Figure>>);
 
 /// Least, middle and most of some runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -18,7 +18,7 @@ use plotters::{
 use crate::{
     figure::{Figure, Spread},
     program::FLOOR,
-    report::Report,
+    report::{Report, save},
 };
 
 const SIZE: (u32, u32) = (1100, 600);
@@ -51,10 +51,19 @@ struct Line<'figures> {
     points: Vec<(f64, &'figures Spread)>,
 }
 
-/// Draws what there is to draw into `folder`, which is made. Returns the files.
+/// Makes the folder of the pictures.
+///
+/// # Errors
+/// Where there is something else, or no room.
+pub(crate) fn make(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| {
+        let shown = folder.display();
+        format!("{shown} cannot be made a folder: make room for it, or name another place")
+    })
+}
+
+/// Draws what there is to draw into `folder`. Returns the files.
 pub(crate) fn draw(report: &Report, folder: &Path) -> Result<Vec<String>> {
-    let shown = folder.display();
-    fs::create_dir_all(folder).with_context(|| format!("making {shown}"))?;
     let figures = report.figures.iter();
     let mut charts: Vec<_> = figures.clone().filter_map(|f| f.chart.as_deref()).collect();
     charts.sort_unstable();
@@ -76,7 +85,7 @@ pub(crate) fn draw(report: &Report, folder: &Path) -> Result<Vec<String>> {
     }
     let write = |(name, text): (String, String)| {
         let path = folder.join(name);
-        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        save(&path, &text)?;
         Ok(path.display().to_string())
     };
     pictures.into_iter().map(write).collect()
@@ -289,8 +298,10 @@ mod tests {
         let mut report = Report::new(true).unwrap();
         report.figures = figures;
         let folder = tempfile::tempdir().unwrap();
-        draw(&report, &folder.path().join("plots")).unwrap();
-        let files = fs::read_dir(folder.path().join("plots")).unwrap();
+        let folder = folder.path().join("plots");
+        make(&folder).unwrap();
+        draw(&report, &folder).unwrap();
+        let files = fs::read_dir(&folder).unwrap();
         files
             .map(|file| file.unwrap().path())
             .map(|path| {
@@ -331,6 +342,15 @@ mod tests {
             let lines = CASES.iter().filter(|case| case.chart() == chart).count();
             assert!(lines <= COLORS.len(), "{lines} lines in {chart}");
         }
+    }
+
+    #[test]
+    fn a_file_is_no_folder_for_pictures() {
+        let error = format!("{:#}", make(Path::new("/dev/null")).unwrap_err());
+        assert!(
+            error.starts_with("/dev/null cannot be made a folder: make room"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -189,6 +189,12 @@ impl Host {
         self.run(|| write_all(FORWARDING))
     }
 
+    /// Keeps IPv6 off interfaces made later: the kernel reports the groups that it listens to, unasked
+    /// and to everybody (RFC 3810).
+    pub fn leave_ipv6_off(&self) -> Result<()> {
+        self.run(|| write_all(IPV4_ONLY))
+    }
+
     /// Gives the host an address on `lo` that it tells nobody about: ARP neither answers for it nor
     /// asks in its name. IPv6 does neither for an address of another interface, unasked.
     pub fn own_silently(&self, address: impl Into<IpAddr>) -> Result<()> {
@@ -359,6 +365,9 @@ const FORWARDING: &[(&str, &str)] = &[
     ("net/ipv4/ip_forward", "1"),
     ("net/ipv6/conf/all/forwarding", "1"),
 ];
+
+/// A host whose interfaces know nothing of IPv6.
+const IPV4_ONLY: &[(&str, &str)] = &[("net/ipv6/conf/default/disable_ipv6", "1")];
 
 /// A host that keeps silent about addresses on `lo`.
 const SILENT: &[(&str, &str)] = &[

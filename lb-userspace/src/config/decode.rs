@@ -3,6 +3,8 @@
 //! serde stops at the first key or type that does not fit. So what it stumbles over is reported,
 //! cut out of the tree, and the rest is tried again, until all that is left fits.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use toml::{
     Spanned,
@@ -22,9 +24,9 @@ pub(super) fn decode<'t, T>(document: &Document<'t>, file: FileId, report: &mut 
 where
     T: Deserialize<'t> + Default,
 {
-    let mut tree = document.tree().clone();
+    let mut tree = Cow::Borrowed(document.tree());
     for _ in 0..MAX_ATTEMPTS {
-        let error = match T::deserialize(ValueDeserializer::from(tree.clone())) {
+        let error = match T::deserialize(ValueDeserializer::from(tree.as_ref().clone())) {
             Ok(raw) => return raw,
             Err(error) => error,
         };
@@ -32,7 +34,7 @@ where
         let steps = document::find(&tree, &span).unwrap_or_default();
         let message = explain(error.message(), node(&tree, &steps));
         report.error(Spot { file, span }, message);
-        if !cut(&mut tree, &steps) {
+        if !cut(tree.to_mut(), &steps) {
             break;
         }
     }

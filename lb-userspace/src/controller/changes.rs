@@ -173,7 +173,8 @@ impl Changes {
 }
 
 /// Those of the pairs that are not the same, in their order. Comparing many waits for memory more than
-/// for anything else, and several threads wait for it at the same time.
+/// for anything else, and several threads wait for it at the same time; this one among them, so that
+/// where others keep the CPUs busy there is little to wait for.
 fn differing<'m>(pairs: &[Pair<'m>]) -> Vec<Pair<'m>> {
     let differ = |pairs: &[Pair<'m>]| -> Vec<_> {
         let differ = pairs.iter().filter(|(before, after)| before != after);
@@ -181,17 +182,20 @@ fn differing<'m>(pairs: &[Pair<'m>]) -> Vec<Pair<'m>> {
     };
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let part = pairs.len().div_ceil(threads).max(PART);
-    if pairs.len() <= part {
+    let Some((own, others)) = pairs.split_at_checked(part) else {
         return differ(pairs);
-    }
+    };
     thread::scope(|scope| {
-        let parts: Vec<_> = (pairs.chunks(part))
+        let parts: Vec<_> = (others.chunks(part))
             .map(|part| scope.spawn(move || differ(part)))
             .collect();
+        let own = differ(own);
         let found = |part: thread::ScopedJoinHandle<'_, _>| {
             part.join().unwrap_or_else(|panic| resume_unwind(panic))
         };
-        parts.into_iter().flat_map(found).collect()
+        own.into_iter()
+            .chain(parts.into_iter().flat_map(found))
+            .collect()
     })
 }
 

@@ -337,6 +337,22 @@ const fn moving(slots: Slots) -> Shape {
 }
 
 impl Case {
+    /// The picture that it is drawn into, together with what it is to be compared with.
+    pub(crate) fn chart(&self) -> &'static str {
+        let shape = self.shape;
+        if shape.slots != Slots::Stable {
+            "flow entries"
+        } else if is_tunnel(shape) {
+            "tunnels"
+        } else if shape.ipv6 {
+            "IPv6"
+        } else if shape.services > 1 || shape.one_port || shape.all_features {
+            "configurations"
+        } else {
+            "IPv4"
+        }
+    }
+
     /// How its packets vary over `flows` flows.
     pub(crate) fn vary(&self, flows: u32) -> Flows {
         let (source, destination, source_port, destination_port, length) = if self.shape.ipv6 {

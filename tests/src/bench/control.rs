@@ -31,7 +31,7 @@ use testbed::{
 use crate::{
     cases::TWO_PORTS,
     ends::{Arriving, Ends},
-    figure::{Figure, Goal},
+    figure::{Figure, Goal, Part},
     progress::Progress,
     world::{self, Net, SEED, Shape, TABLE_SIZE},
 };
@@ -81,43 +81,50 @@ struct Times {
     memory: Vec<f64>,
 }
 
-/// Measures every number of services.
-pub(crate) fn run(effort: Effort, progress: &Progress) -> Result<Vec<Figure>> {
+/// Measures every number of services, whatever becomes of the others.
+pub(crate) fn run(effort: Effort, progress: &Progress) -> Vec<Part> {
     let steps = effort.services.len() as u64 * u64::from(effort.runs);
     progress.begin("control", steps);
-    let mut figures = vec![tables(effort.runs)?];
-    let mut smallest = None;
-    for services in effort.services {
-        let shape = Shape {
-            services: *services,
-            backends: BACKENDS,
-            ..TWO_PORTS
-        };
-        let mut times = Times::default();
-        for _ in 0..effort.runs {
-            parts(shape, &mut times)?;
-            whole(shape, &mut times)?;
-            progress.step();
-        }
-        let (own, [planned, reloaded]) = rows(*services, &times);
-        let [plan_base, reload_base] =
-            *smallest.get_or_insert([planned.total.median, reloaded.total.median]);
-        figures.extend(own);
-        figures.push(judged(planned, plan_base));
-        figures.push(judged(reloaded, reload_base));
+    let mut parts = vec![("control, a table".to_owned(), tables(effort.runs))];
+    // Of the smallest number, if that could be measured.
+    let mut bases = None;
+    for (number, services) in effort.services.iter().enumerate() {
+        let figures = with(*services, effort.runs, progress).map(|(mut figures, mut judged)| {
+            if number == 0 {
+                bases = Some(judged.each_ref().map(|figure| figure.total.median));
+            }
+            for (figure, base) in judged.iter_mut().zip(bases.into_iter().flatten()) {
+                // The goal is on the change of one backend: how much it grows with the number of
+                // services.
+                figure.relative = Some(figure.total.median / base);
+                figure.judge(Goal::AtMost(2.0), &[]);
+            }
+            figures.extend(judged);
+            figures
+        });
+        parts.push((format!("control, {services} services"), figures));
     }
-    Ok(figures)
+    parts
 }
 
-/// The goal is on the change of one backend: how much it grows with the number of services.
-fn judged(mut figure: Figure, smallest: f64) -> Figure {
-    figure.relative = Some(figure.total.median / smallest);
-    figure.judge(Goal::AtMost(2.0), &[]);
-    figure
+/// Measures one number of services: all figures, and apart those that a goal is on.
+fn with(services: u32, runs: u32, progress: &Progress) -> Result<(Vec<Figure>, [Figure; 2])> {
+    let shape = Shape {
+        services,
+        backends: BACKENDS,
+        ..TWO_PORTS
+    };
+    let mut times = Times::default();
+    for _ in 0..runs {
+        parts(shape, &mut times)?;
+        whole(shape, &mut times)?;
+        progress.step();
+    }
+    Ok(rows(services, &times))
 }
 
 /// One service's table.
-fn tables(runs: u32) -> Result<Figure> {
+fn tables(runs: u32) -> Result<Vec<Figure>> {
     let shape = Shape {
         backends: BACKENDS,
         ..TWO_PORTS
@@ -140,7 +147,7 @@ fn tables(runs: u32) -> Result<Figure> {
         ensure!(table.len() == TABLE_SIZE as usize, "the table is not full");
     }
     let name = format!("table of {TABLE_SIZE} slots for {BACKENDS} backends");
-    Ok(Figure::new("control", name, "ms", &times))
+    Ok(vec![Figure::new("control", name, "ms", &times)])
 }
 
 /// The daemon's parts, each by itself.

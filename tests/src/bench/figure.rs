@@ -1,5 +1,6 @@
 //! A figure: what was measured, how much it came to over the runs, what was hoped for.
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 /// What a figure has to keep to.
@@ -16,6 +17,9 @@ pub(crate) enum Goal {
     /// There are none; where there are, the run fails.
     None,
 }
+
+/// A part of a benchmark by its name, and what it gave. One that failed leaves the others.
+pub(crate) type Part = (String, Result<Vec<Figure>>);
 
 /// Least, middle and most of some runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +38,9 @@ pub(crate) struct Figure {
     pub(crate) bench: String,
     /// What was measured.
     pub(crate) case: String,
+    /// The picture that it is drawn into, where it is.
+    #[serde(default)]
+    pub(crate) chart: Option<String>,
     /// Number of flows, where it matters.
     pub(crate) flows: Option<u32>,
     /// The unit of the values, and whether more is better.
@@ -77,6 +84,7 @@ impl Figure {
         Self {
             bench: bench.to_owned(),
             case: case.into(),
+            chart: None,
             flows: None,
             unit: unit.to_owned(),
             more_is_better: false,

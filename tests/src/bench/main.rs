@@ -18,6 +18,7 @@ mod control;
 mod ends;
 mod figure;
 mod plot;
+mod privilege;
 mod program;
 mod progress;
 mod report;
@@ -27,15 +28,14 @@ mod world;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use clap::{Parser, ValueEnum};
-use nix::unistd::geteuid;
 use testbed::sweep;
 
 use crate::{
-    figure::Figure,
+    figure::{Figure, Part},
     progress::Progress,
-    report::{LeftOut, Report},
+    report::Report,
 };
 
 /// Something was left out or is wrong.
@@ -92,15 +92,27 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<ExitCode> {
-    if !geteuid().is_root() {
-        bail!("network namespaces and XDP need root");
-    }
+    privilege::check()?;
     // Trouble with the files is left out, too: what was measured is not lost for it.
     let mut report = Report::new(cli.quick)?;
-    let old = cli.compare.as_deref().map(Report::read).transpose();
-    let old = old.unwrap_or_else(|error| {
-        report.leave_out("--compare", &error);
-        None
+    // Told before all that takes long, too.
+    let mut leave_out = |what, error: &_| {
+        eprintln!("bench: {what} is left out: {error:#}");
+        report.leave_out(what, error);
+    };
+    let old = cli.compare.as_deref().and_then(|path| {
+        let old = compare::read(path, cli.quick);
+        old.inspect_err(|error| leave_out("--compare", error)).ok()
+    });
+    let json = cli.json.as_deref().filter(|path| {
+        let place = report::find_place(path);
+        place
+            .inspect_err(|error| leave_out("--json", error))
+            .is_ok()
+    });
+    let plot = cli.plot.as_deref().filter(|folder| {
+        let made = plot::make(folder);
+        made.inspect_err(|error| leave_out("--plot", error)).is_ok()
     });
     sweep::mount_bpffs()?;
     sweep::sweep();
@@ -115,19 +127,30 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             }
         }
     }
-    if let Some(folder) = &cli.plot {
+    if let Some(folder) = plot {
         match plot::draw(&report, folder) {
+            Ok(files) if files.is_empty() => {
+                println!("drawn: nothing, for these are no figures to draw")
+            }
             Ok(files) => files.iter().for_each(|file| println!("drawn: {file}")),
             Err(error) => report.leave_out("--plot", &error),
         }
     }
-    if let Some(path) = &cli.json
+    if let Some(path) = json
         && let Err(error) = report.write(path)
     {
         report.leave_out("--json", &error);
     }
+    let mut worse = Vec::new();
+    if let Some(old) = old {
+        let found = compare::compare(&old, &report);
+        if found.compared == 0 {
+            let error = anyhow!("the report has none of these figures that could be compared");
+            report.leave_out("--compare", &error);
+        }
+        worse = found.worse;
+    }
     println!("{}", report.table());
-    let worse = old.map_or_else(Vec::new, |old| compare::worse(&old, &report));
     worse.iter().for_each(|line| println!("{line}"));
     let failed = report.figures.iter().any(Figure::fails);
     Ok(if failed || !report.left_out.is_empty() {
@@ -139,15 +162,6 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     })
 }
 
-impl Report {
-    fn leave_out(&mut self, bench: &str, error: &anyhow::Error) {
-        self.left_out.push(LeftOut {
-            bench: bench.to_owned(),
-            why: format!("{error:#}"),
-        });
-    }
-}
-
 impl Bench {
     fn parts(self) -> Vec<Self> {
         match self {
@@ -156,31 +170,14 @@ impl Bench {
         }
     }
 
-    const fn name(self) -> &'static str {
+    fn run(self, quick: bool, progress: &Progress) -> Vec<Part> {
         match self {
-            Self::Program => "program",
-            Self::Veth => "veth",
-            Self::Control => "control",
-            Self::Consistency => consistency::NAME,
-            Self::All => "all",
-        }
-    }
-
-    /// Its parts by their names.
-    fn run(self, quick: bool, progress: &Progress) -> Vec<(String, Result<Vec<Figure>>)> {
-        let figures = match self {
             Self::Program => program::run(program::Effort::of(quick), progress),
             Self::Veth => veth::run(veth::Effort::of(quick), progress),
             Self::Control => control::run(control::Effort::of(quick), progress),
-            Self::Consistency => {
-                let effort = consistency::Effort::of(quick);
-                let parts = consistency::run(&effort, progress).into_iter();
-                let named = |(part, figures)| (format!("{}, {part}", self.name()), figures);
-                return parts.map(named).collect();
-            }
-            Self::All => return Vec::new(),
-        };
-        vec![(self.name().to_owned(), figures)]
+            Self::Consistency => consistency::run(&consistency::Effort::of(quick), progress),
+            Self::All => Vec::new(),
+        }
     }
 }
 

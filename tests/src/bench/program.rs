@@ -8,17 +8,24 @@ use std::collections::{BTreeMap, btree_map::Entry};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use lb_common::{abi::counters::Counter, bench::Flows};
+use testbed::stream::allow_open_files;
 
 use crate::{
     cases::{CASES, Case, action},
-    figure::{Figure, Goal, Spread},
+    figure::{Figure, Goal, Part, Spread},
     progress::Progress,
     rig::{self, Floor, Rig, Timing},
-    world::World,
+    world::{Shape, World},
 };
 
 /// Packets of each case that are compared byte for byte.
 const CHECKED: u32 = 32;
+
+/// The name of what everything is compared with.
+pub(crate) const FLOOR: &str = "floor: the driver alone";
+
+/// Open files of a world's maps, or of a rig's, and of its programs, at most.
+const FILES: u64 = 32;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +43,7 @@ impl Effort {
     pub(crate) const fn of(quick: bool) -> Self {
         if quick {
             Self {
-                runs: 3,
+                runs: 2,
                 packets: 200_000,
                 few_flows: true,
             }
@@ -62,37 +69,73 @@ struct Trial {
     program: Vec<Timing>,
 }
 
-/// Measures every case.
-pub(crate) fn run(effort: Effort, progress: &Progress) -> Result<Vec<Figure>> {
-    let mut worlds = BTreeMap::new();
+/// The load balancers that there are.
+type Worlds = BTreeMap<Shape, World>;
+
+/// Measures every case, whatever becomes of the others.
+pub(crate) fn run(effort: Effort, progress: &Progress) -> Vec<Part> {
+    let files = CASES
+        .iter()
+        .map(|case| FILES * (1 + case.flows.len() as u64));
+    let files = files.sum();
+    if let Err(error) = allow_open_files(files, files) {
+        return vec![("program".to_owned(), Err(error))];
+    }
+    let mut parts = Vec::new();
+    let mut left_out = |case: &Case, flows, error| {
+        let flows = if flows == 1 {
+            "1 flow".to_owned()
+        } else {
+            format!("{flows} flows")
+        };
+        let name = format!("program, {}, {flows}", case.name);
+        parts.push((name, Err(error)));
+    };
+    let mut worlds = Worlds::new();
+    let mut trials = Vec::new();
     for case in CASES {
-        if let Entry::Vacant(place) = worlds.entry(case.shape) {
+        for flows in chosen(case, effort) {
+            match prepare(case, flows, &mut worlds, progress) {
+                Ok(trial) => trials.push(trial),
+                Err(error) => left_out(case, flows, error),
+            }
+        }
+    }
+    progress.begin("program", u64::from(effort.runs) * trials.len() as u64);
+    for _ in 0..effort.runs {
+        trials.retain_mut(|trial| {
+            let measured = worlds
+                .get_mut(&trial.case.shape)
+                .context("the trial has no world")
+                .and_then(|world| trial.measure(world, effort.packets));
+            progress.step();
+            measured
+                .map_err(|error| left_out(trial.case, trial.flows, error))
+                .is_ok()
+        });
+    }
+    parts.insert(0, ("program".to_owned(), Ok(figures(&trials))));
+    parts
+}
+
+/// A trial in a world of its case's shape, which is built if there is none yet.
+fn prepare(
+    case: &'static Case,
+    flows: u32,
+    worlds: &mut Worlds,
+    progress: &Progress,
+) -> Result<Trial> {
+    let world = match worlds.entry(case.shape) {
+        Entry::Occupied(place) => place.into_mut(),
+        Entry::Vacant(place) => {
             progress.say(&format!(
                 "program: {} services, {:?} slots",
                 case.shape.services, case.shape.slots
             ));
-            place.insert(World::build(case.shape, 1)?);
+            place.insert(World::build(case.shape, 1)?)
         }
-    }
-    let mut entries = Vec::new();
-    for case in CASES {
-        let world = worlds.get_mut(&case.shape).context("built above")?;
-        for flows in chosen(case, effort) {
-            progress.say(&format!("program: checking {}", case.name));
-            entries.push(Trial::prepare(case, flows, world)?);
-        }
-    }
-    progress.begin("program", u64::from(effort.runs) * entries.len() as u64);
-    for _ in 0..effort.runs {
-        for entry in &mut entries {
-            let world = worlds.get_mut(&entry.case.shape).context("built above")?;
-            entry
-                .measure(world, effort.packets)
-                .with_context(|| format!("{}, {} flows", entry.case.name, entry.flows))?;
-            progress.step();
-        }
-    }
-    Ok(figures(&entries))
+    };
+    Trial::prepare(case, flows, world)
 }
 
 fn chosen(case: &Case, effort: Effort) -> Vec<u32> {
@@ -124,12 +167,14 @@ impl Trial {
             let (wanted, frame) = case.expected(world, flow)?;
             let outcome = world.net.host.run(|| rig.once(number, &packet))?;
             if outcome.action != wanted || outcome.frame != frame {
+                eprintln!("wanted {frame:02x?}\ngot    {:02x?}", outcome.frame);
+                let ended = match outcome.action {
+                    action if action == wanted => String::new(),
+                    action => format!("ended with action {action} instead of {wanted}, "),
+                };
                 bail!(
-                    "{}: the program is wrong: a packet of flow {flow:?} ended with action {} \
-                     instead of {wanted} as\n{:02x?}\ninstead of\n{frame:02x?}",
-                    case.name,
-                    outcome.action,
-                    outcome.frame
+                    "the program is wrong: a packet of {flow:?} {ended}{}",
+                    difference(&outcome.frame, &frame)
                 );
             }
             action = wanted;
@@ -203,6 +248,24 @@ impl Trial {
     }
 }
 
+/// Where a packet is not as it was wanted.
+fn difference(got: &[u8], wanted: &[u8]) -> String {
+    match got
+        .iter()
+        .zip(wanted)
+        .position(|(got, wanted)| got != wanted)
+    {
+        Some(place) => format!(
+            "has {:02x} instead of {:02x} in byte {place}",
+            got[place], wanted[place]
+        ),
+        None if got.len() != wanted.len() => {
+            format!("has {} bytes instead of {}", got.len(), wanted.len())
+        }
+        None => "has the bytes that were wanted".to_owned(),
+    }
+}
+
 fn figures(entries: &[Trial]) -> Vec<Figure> {
     let mut figures = Vec::new();
     let mut goals: Vec<(usize, Goal)> = Vec::new();
@@ -215,7 +278,10 @@ fn figures(entries: &[Trial]) -> Vec<Figure> {
                 .filter(|(flows, _)| *flows == entry.flows);
             goals.extend(wanted.map(|(_, goal)| (figures.len() - 1, *goal)));
         };
-        figures.push(entry.figure(entry.case.name, &entry.floor));
+        figures.push(Figure {
+            chart: Some(entry.case.chart().to_owned()),
+            ..entry.figure(entry.case.name, &entry.floor)
+        });
         if let Some(extra) = entry.case.extra {
             let name = format!("{}, without {}", entry.case.name, extra.what());
             figures.push(entry.figure(&name, &entry.extra));
@@ -233,7 +299,10 @@ fn figures(entries: &[Trial]) -> Vec<Figure> {
 }
 
 /// The floor and the floor with a push, over all cases of one flow.
-fn floors(entries: &[Trial]) -> [Figure; 2] {
+fn floors(entries: &[Trial]) -> Vec<Figure> {
+    if !entries.iter().any(|entry| entry.flows == 1) {
+        return Vec::new();
+    }
     let of = |name: &str, pick: fn(&Trial) -> &Vec<Timing>| {
         let all = || entries.iter().filter(|e| e.flows == 1).flat_map(pick);
         let kernel: Vec<_> = all().map(|timing| timing.kernel).collect();
@@ -244,9 +313,25 @@ fn floors(entries: &[Trial]) -> [Figure; 2] {
             ..Figure::new("program", name, "ns", &kernel)
         }
     };
-    let floor = of("floor: the driver alone", |entry| &entry.floor);
+    let floor = of(FLOOR, |entry| &entry.floor);
     let mut push = of("floor with a 20-byte push", |entry| &entry.push);
     push.relative = Some((push.total.median - floor.total.median) / floor.total.median);
     push.floor = Some(floor.total.clone());
-    [floor, push]
+    vec![floor, push]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_packet_is_told_in_one_line() {
+        let told = |got: &[u8], wanted: &[u8]| difference(got, wanted);
+        assert_eq!(
+            told(&[1, 2, 3], &[1, 4, 5]),
+            "has 02 instead of 04 in byte 1"
+        );
+        assert_eq!(told(&[1, 2], &[1]), "has 2 bytes instead of 1");
+        assert_eq!(told(&[1], &[1]), "has the bytes that were wanted");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,21 @@ impl Report {
         })
     }
 
+    /// Notes what did not run to its end, and why, in one line.
+    pub(crate) fn leave_out(&mut self, bench: &str, error: &anyhow::Error) {
+        let why = format!("{error:#}");
+        let lines: Vec<_> = why.lines().map(str::trim).collect();
+        self.left_out.push(LeftOut {
+            bench: bench.to_owned(),
+            why: lines.join("; "),
+        });
+    }
+
+    /// Whether both were measured on the same machine, as far as that can be told.
+    pub(crate) fn is_of_machine_of(&self, other: &Self) -> bool {
+        (&self.kernel, self.cpus) == (&other.kernel, other.cpus)
+    }
+
     /// Reads what an earlier run wrote.
     ///
     /// # Errors
@@ -57,20 +72,22 @@ impl Report {
         }
 
         let shown = path.display();
-        let text = fs::read_to_string(path).with_context(|| format!("reading {shown}"))?;
-        let Version { schema } = serde_json::from_str(&text)
-            .with_context(|| format!("{shown} is not a report of this benchmark"))?;
+        let text = fs::read(path).with_context(|| format!("reading {shown}"))?;
+        let Version { schema } = serde_json::from_slice(&text).map_err(|error| {
+            anyhow!("{shown} is not a report ({error}): give a file that --json wrote")
+        })?;
         ensure!(
             schema == SCHEMA,
             "{shown} is of version {schema}, this is version {SCHEMA}: measure it anew"
         );
-        serde_json::from_str(&text).with_context(|| format!("{shown} is not a whole report"))
+        serde_json::from_slice(&text)
+            .map_err(|error| anyhow!("{shown} is not a whole report ({error}): measure it anew"))
     }
 
     /// Writes it.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self).context("composing the report")? + "\n";
-        fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+        save(path, &text)
     }
 
     /// The figures as tables, one a benchmark, and what was left out.
@@ -91,6 +108,38 @@ impl Report {
     }
 }
 
+/// Looks whether a file could be written, before all that is to be written.
+///
+/// # Errors
+/// Where there is a folder, or none to put it into.
+pub(crate) fn find_place(path: &Path) -> Result<()> {
+    let shown = path.display();
+    ensure!(
+        !path.is_dir(),
+        "{shown} is a folder: name a file, in it or elsewhere"
+    );
+    let folder = path.parent().unwrap_or(path);
+    ensure!(
+        folder.as_os_str().is_empty() || folder.is_dir(),
+        "{shown} cannot be written: there is no folder {}; make it, or name another place",
+        folder.display()
+    );
+    Ok(())
+}
+
+/// Writes a file whole, or leaves none.
+pub(crate) fn save(path: &Path, text: &str) -> Result<()> {
+    let written = fs::write(path, text);
+    // A device is not ours to remove.
+    if written.is_err() && path.is_file() {
+        let _ = fs::remove_file(path);
+    }
+    written.with_context(|| {
+        let shown = path.display();
+        format!("{shown} cannot be written: make room for it, or name another place")
+    })
+}
+
 fn table<'a>(figures: impl Iterator<Item = &'a Figure>) -> String {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header([
@@ -101,6 +150,7 @@ fn table<'a>(figures: impl Iterator<Item = &'a Figure>) -> String {
         let Figure {
             bench: _,
             case,
+            chart: _,
             flows,
             unit,
             more_is_better: _,
@@ -187,6 +237,46 @@ mod tests {
             error.contains("version 0") && !error.contains('\n'),
             "{error}"
         );
+    }
+
+    #[test]
+    fn what_is_no_report_is_refused_with_a_hint() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.json");
+        let whole = serde_json::to_string(&report()).unwrap();
+        for (text, hint) in [
+            ("", "--json wrote"),
+            ("{\"jobs\":[]}", "--json wrote"),
+            (&whole[..whole.len() / 2], "--json wrote"),
+            ("{\"schema\":1}", "measure it anew"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let error = format!("{:#}", Report::read(&path).unwrap_err());
+            assert!(error.contains(hint) && !error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_reason_of_several_lines_is_told_in_one() {
+        let mut report = report();
+        report.leave_out("veth", &anyhow::anyhow!("the daemon ended:\n  no room\n"));
+        let LeftOut { bench: _, why } = report.left_out.last().unwrap();
+        assert_eq!(why, "the daemon ended:; no room");
+    }
+
+    #[test]
+    fn what_cannot_be_written_says_where_and_what_to_do() {
+        let error = report().write(Path::new("/proc/report.json")).unwrap_err();
+        let error = format!("{error:#}");
+        assert!(
+            error.starts_with("/proc/report.json cannot be written: make room"),
+            "{error}"
+        );
+        for (path, hint) in [("/proc", "name a file"), ("/proc/no/x.json", "make it")] {
+            let error = find_place(Path::new(path)).unwrap_err().to_string();
+            assert!(error.starts_with(path) && error.contains(hint), "{error}");
+        }
+        assert!(find_place(Path::new("x.json")).is_ok());
     }
 
     #[test]

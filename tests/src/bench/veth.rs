@@ -10,6 +10,7 @@
 //! sink share a CPU, as the packets of a queue do; with two CPUs there are two of each.
 
 use std::{
+    num::NonZero,
     thread,
     time::{Duration, Instant},
 };
@@ -20,7 +21,7 @@ use lb_common::bench::Tally;
 use crate::{
     cases::TWO_PORTS,
     ends::{Arriving, Ends},
-    figure::{Figure, Goal, Spread},
+    figure::{Figure, Goal, Part, Spread},
     progress::Progress,
     world::World,
 };
@@ -70,14 +71,17 @@ struct Line {
 }
 
 /// Measures on one CPU, and on two where there are as many.
-pub(crate) fn run(effort: Effort, progress: &Progress) -> Result<Vec<Figure>> {
-    let most = thread::available_parallelism()?.get().min(2);
+pub(crate) fn run(effort: Effort, progress: &Progress) -> Vec<Part> {
+    let most = thread::available_parallelism()
+        .map_or(1, NonZero::get)
+        .min(2);
     progress.begin("veth", most as u64 * u64::from(effort.runs));
-    let mut figures = Vec::new();
-    for cpus in 1..=most {
-        figures.extend(on(cpus, effort, progress)?);
-    }
-    Ok(figures)
+    let part = |cpus| (format!("veth, {}", name(cpus)), on(cpus, effort, progress));
+    (1..=most).map(part).collect()
+}
+
+fn name(cpus: usize) -> String {
+    format!("{cpus} {}", if cpus == 1 { "CPU" } else { "CPUs" })
 }
 
 fn on(cpus: usize, effort: Effort, progress: &Progress) -> Result<Vec<Figure>> {
@@ -89,10 +93,9 @@ fn on(cpus: usize, effort: Effort, progress: &Progress) -> Result<Vec<Figure>> {
         balanced.push(sluice.run(effort.frames)?);
         progress.step();
     }
-    let plural = if cpus == 1 { "CPU" } else { "CPUs" };
     let rate = |what: &str, rates: &[f64]| Figure {
         more_is_better: true,
-        ..Figure::new("veth", format!("{what}, {cpus} {plural}"), "Mpps", rates)
+        ..Figure::new("veth", format!("{what}, {}", name(cpus)), "Mpps", rates)
     };
     let bare = rate("bare relay", &relayed);
     let shares: Vec<_> = balanced.iter().zip(&relayed).map(|(a, b)| a / b).collect();
@@ -143,15 +146,19 @@ impl Line {
         let elapsed = start.elapsed();
         let made = self.ends.made()?;
         let Tally { packets, wrong } = self.ends.arrived(made, ARRIVAL)?;
-        let (name, cpus) = (self.middle.name(), self.cpus);
+        let (name, on) = (self.middle.name(), name(self.cpus));
         ensure!(
-            made >= u64::from(frames) * cpus as u64,
-            "only {made} frames were made on {cpus} CPUs"
+            made >= u64::from(frames) * self.cpus as u64,
+            "only {made} frames were made on {on}"
+        );
+        ensure!(
+            packets >= made,
+            "{name} lost {} of {made} frames on {on}",
+            made - packets
         );
         ensure!(
             packets == made,
-            "{name} lost {} of {made} frames on {cpus} CPUs",
-            made.abs_diff(packets)
+            "{packets} frames came through {name} on {on}, and only {made} were made"
         );
         ensure!(wrong == 0, "{name} got {wrong} of {packets} frames wrong");
         Ok(packets as f64 / elapsed.as_secs_f64() / 1e6)

@@ -110,6 +110,11 @@ impl Net {
         let name = sweep::unique_name();
         let host = Host::new(&format!("{name}-lb"))?;
         let peer = Host::new(&format!("{name}-peer"))?;
+        if !(shape.ipv6 || shape.outer_ipv6) {
+            // No frame but the generator's reaches the sink.
+            host.leave_ipv6_off()?;
+            peer.leave_ipv6_off()?;
+        }
         let mut devices = BTreeMap::new();
         for side in shape.sides() {
             let interface = side.name();

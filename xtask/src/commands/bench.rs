@@ -1,11 +1,14 @@
-//! `bench`: builds the benchmarks optimised, as the user, and becomes them, as root.
+//! `bench`: builds the benchmarks, as the user, and becomes them, as root.
+//!
+//! Figures need the release profile. A quick run gives none that count, so it takes what `test` has built:
+//! only the XDP program's own speed would be the same, which is always optimised.
 
 use anyhow::Result;
 use clap::ValueEnum;
 use xtask::workspace::Workspace;
 
 use crate::{
-    commands::setup,
+    commands::{setup, test::PACKAGES},
     host::{self, Elevation},
     step,
 };
@@ -15,7 +18,7 @@ pub(crate) struct Args {
     /// What to measure
     #[arg(value_enum, default_value_t = Bench::All)]
     bench: Bench,
-    /// Fewer and shorter runs: under a minute each, to see that all is well
+    /// Fewer and shorter runs of what `test` builds: under a minute each, to see that all is well
     #[arg(long)]
     quick: bool,
     /// Write the figures to this file
@@ -50,27 +53,24 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let elevation = Elevation::acquire()?;
     setup::ensure(&workspace)?;
     let mut build = host::cargo(&workspace);
-    build.args([
-        "build",
-        "--release",
-        "--package",
-        "lb-userspace",
-        "--package",
-        "sluice-tests",
-        "--bin",
-        "sluice",
-        "--bin",
-        "sluice-bench",
-        // The backends.
-        "--bin",
-        "playground",
-    ]);
+    build.args(build_arguments(args.quick));
     step::run("build", &mut build)?;
     host::ensure_bpffs(elevation)?;
     elevation.exec(
-        &host::programs(true)?.join("sluice-bench"),
+        &host::programs(!args.quick)?.join("sluice-bench"),
         &arguments(args),
     )
+}
+
+fn build_arguments(quick: bool) -> Vec<&'static str> {
+    let mut arguments = vec!["build"];
+    // As `test` has them, so that a quick run finds its dependencies compiled.
+    arguments.extend(PACKAGES);
+    arguments.extend(["--bin", "sluice", "--bin", "sluice-bench"]);
+    // The backends.
+    arguments.extend(["--bin", "playground"]);
+    arguments.extend((!quick).then_some("--release"));
+    arguments
 }
 
 fn arguments(args: &Args) -> Vec<String> {
@@ -97,6 +97,12 @@ fn arguments(args: &Args) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_quick_run_does_without_optimisation() {
+        assert!(build_arguments(false).contains(&"--release"));
+        assert!(!build_arguments(true).contains(&"--release"));
+    }
 
     #[test]
     fn what_was_asked_is_passed_on() {

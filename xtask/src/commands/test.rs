@@ -52,7 +52,7 @@ enum Kind {
 
 /// The packages under test. Every cargo command names all of them, whatever it then selects:
 /// another set would mean other features of shared dependencies, hence compiling those again.
-const PACKAGES: [&str; 6] = [
+pub(super) const PACKAGES: [&str; 6] = [
     "--package",
     "lb-common",
     "--package",

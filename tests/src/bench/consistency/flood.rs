@@ -14,8 +14,9 @@ use lb_common::wire::tcp::Flags;
 use super::{
     Effort,
     bed::{Bed, Octet, Packet},
-    count, none_of,
+    count, none_of, proves,
     script::{Change, Place},
+    too_silent,
 };
 use crate::{figure::Figure, progress::Progress, world::FIRST_CLIENT};
 
@@ -39,6 +40,8 @@ const PARTS: u32 = 10;
 struct Drain {
     took: Duration,
     moved: u64,
+    /// No living connection was silent for longer.
+    longest_silence: Duration,
     refused: u64,
     flooded: u64,
 }
@@ -51,16 +54,23 @@ pub(super) fn run(effort: &Effort, progress: &Progress) -> Result<Vec<Figure>> {
     let lasts = effort.flood;
     let flood = drain(effort, lasts)?;
     progress.step();
-    ensure!(
-        flood.refused > 0,
-        "{} SYNs were no flood: every entry was made",
-        flood.flooded
-    );
+    let no_flood = (flood.refused == 0).then(|| {
+        let flooded = flood.flooded;
+        format!("{flooded} SYNs were no flood: every entry was made")
+    });
+    // None may move for all that.
+    proves(effort, no_flood)?;
+    let silence = peace.longest_silence.max(flood.longest_silence);
+    let moved = if proves(effort, too_silent(silence, effort.flood_window))? {
+        none_of
+    } else {
+        count
+    };
     let milliseconds = |time: Duration| time.as_millis() as u64;
     let row = |what: &str, unit, value| count(what.into(), unit, LIVING, value);
     Ok(vec![
-        none_of("drain: moved".into(), "flows", LIVING, peace.moved),
-        none_of("drain, flood: moved".into(), "flows", LIVING, flood.moved),
+        moved("drain: moved".into(), "flows", LIVING, peace.moved),
+        moved("drain, flood: moved".into(), "flows", LIVING, flood.moved),
         row("drain: windows over after", "ms", milliseconds(peace.took)),
         row(
             "drain, flood: windows over after",
@@ -87,9 +97,12 @@ fn drain(effort: &Effort, flood: Duration) -> Result<Drain> {
     let mut seen = Drain {
         took: Duration::ZERO,
         moved: speak(&mut bed, &mut living, 0..LIVING, Flags::ACK)?,
+        longest_silence: Duration::ZERO,
         refused: 0,
         flooded: 0,
     };
+    // When each part of them spoke last.
+    let mut spoke = [Instant::now(); PARTS as usize];
     let before = bed.service()?.flows.unwrap_or_default().refused;
     for place in DRAINED {
         bed.make(Change::Drain(place))?;
@@ -109,6 +122,10 @@ fn drain(effort: &Effort, flood: Duration) -> Result<Drain> {
             first..first + LIVING / PARTS,
             Flags::ACK,
         )?;
+        if let Some(last) = spoke.get_mut((part % PARTS) as usize) {
+            seen.longest_silence = seen.longest_silence.max(last.elapsed());
+            *last = began;
+        }
         part += 1;
         let service = bed.service()?;
         if service.slots.transition == 0 && start.elapsed() >= flood {

@@ -16,11 +16,14 @@ use testbed::{
 };
 
 use super::{
-    Effort, Part, count, none_of,
+    Effort, count, none_of,
     scene::{Act, BACKENDS, Scene},
     script::script,
 };
-use crate::{figure::Figure, progress::Progress};
+use crate::{
+    figure::{Figure, Part},
+    progress::Progress,
+};
 
 /// A way of tracking, as the file has it, and whether it has to keep every connection.
 const TRACKING: [(&str, bool); 3] = [("transition", true), ("always", true), ("never", false)];

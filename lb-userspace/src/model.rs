@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use compact_str::CompactString;
+
 /// A whole configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Model {
@@ -282,7 +284,7 @@ impl Forward {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
     /// Unique in its service; its address where the file gives none.
-    pub name: Arc<str>,
+    pub name: CompactString,
     /// Where packets go.
     pub address: IpAddr,
     /// `None`: the listener's port is kept.

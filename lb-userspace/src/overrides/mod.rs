@@ -19,6 +19,8 @@ use std::{
     sync::Arc,
 };
 
+use compact_str::CompactString;
+
 pub use self::file::Error;
 use crate::model::{Admin, BackendKey, Model, Override};
 
@@ -28,7 +30,7 @@ pub struct Target {
     /// The service's name.
     pub service: Arc<str>,
     /// The backend's name in it.
-    pub backend: Arc<str>,
+    pub backend: CompactString,
 }
 
 /// A change of what is said of a backend.
@@ -171,7 +173,7 @@ impl Target {
     pub fn of(service: &crate::model::Service, backend: &crate::model::Backend) -> Self {
         Self {
             service: Arc::clone(&service.name),
-            backend: Arc::clone(&backend.name),
+            backend: backend.name.clone(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! `[[service.backend]]`.
 
-use std::sync::Arc;
+use compact_str::CompactString;
 
 use super::{
     address,
@@ -61,13 +61,13 @@ fn backend(raw: Placed<RawBackend>, report: &mut Report<'_>) -> Option<DraftBack
         }
     };
     let mut backend = Backend {
-        name: Arc::from(""),
+        name: CompactString::default(),
         address: endpoint.address,
         port: endpoint.port,
         weight,
     };
     let name = name.unwrap_or_else(|| text.with(backend.to_string()));
-    backend.name = Arc::from(name.value);
+    backend.name = name.value.into();
     Some(DraftBackend {
         backend: text.with(backend),
         at_name: name.spot,

@@ -1,6 +1,6 @@
 //! Models and views in a few words.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use lb_common::abi::backend::NextHop;
 
@@ -60,7 +60,7 @@ pub(super) fn listener(address: &str) -> Listener {
 
 /// A backend of weight 1.
 pub(super) fn backend(address: &str) -> Backend {
-    let name: Arc<str> = address.into();
+    let name = address.into();
     let (address, port) = match address.parse::<SocketAddr>() {
         Ok(address) => (address.ip(), Some(address.port())),
         Err(_) => (address.parse().unwrap(), None),

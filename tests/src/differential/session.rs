@@ -82,8 +82,14 @@ impl<'a> Session<'a> {
             asks_first,
             ..
         } = self.setup;
+        let mut found = Found::default();
         let asked = if asks_first && punts_are_read && !program.takes_several_buffers() {
-            Some(self.rig.ask(side, frame)?)
+            let answer = self.rig.ask(side, frame)?;
+            // It has changed nothing: the flow's entry is still the one that the model has.
+            if let Ok(packet) = Packet::parse(frame, &self.world.features) {
+                self.compare_entries(&packet.tuple(), &mut found)?;
+            }
+            Some(answer)
         } else {
             None
         };
@@ -101,7 +107,6 @@ impl<'a> Session<'a> {
         let outcome = model::judge(&mut self.world, &arrival);
         coverage.note(&self.setup, &self.world, frame, &outcome);
 
-        let mut found = Found::default();
         self.compare(&outcome, &ran, &mut found);
         // A copy that writes nothing takes as remembered what it could not remember.
         let refused = outcome.flow.is_some_and(|count| count.refused);
@@ -112,9 +117,7 @@ impl<'a> Session<'a> {
         if let Some(count) = outcome.flow {
             let packet = Packet::parse(frame, &self.world.features);
             let tuple = packet.expect("it was steered").tuple();
-            for which in [Which::Transition, Which::Always] {
-                self.compare_entry(which, &tuple, &mut found)?;
-            }
+            self.compare_entries(&tuple, &mut found)?;
             self.compare_refusal(count, tick, &mut found)?;
         }
         Ok(found.difference(side, frame, &outcome, &ran))
@@ -214,18 +217,19 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn compare_entry(&self, which: Which, tuple: &FlowTuple, found: &mut Found) -> Result<()> {
+    fn compare_entries(&self, tuple: &FlowTuple, found: &mut Found) -> Result<()> {
         let Some(key) = keys::key_of(tuple) else {
             return Ok(());
         };
-        let entry = self.rig.dataplane().flow(self::which(which), &key)?;
-        let actual = entry.map(keys::entry_of);
         let flows = &self.world.flows;
-        let store = match which {
-            Which::Transition => &flows.transition,
-            Which::Always => &flows.always,
-        };
-        found.equal("entry", &store.get(tuple), &actual.as_ref());
+        for (which, store) in [
+            (Which::Transition, &flows.transition),
+            (Which::Always, &flows.always),
+        ] {
+            let entry = self.rig.dataplane().flow(self::which(which), &key)?;
+            let actual = entry.map(keys::entry_of);
+            found.equal("entry", &store.get(tuple), &actual.as_ref());
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! - [`abi`]: the layout of every map, byte for byte, and its version.
 //! - [`wire`]: packet parsing over one cursor; the same code runs in the kernel and in tests.
 //! - [`family`]: IPv4 and IPv6, for code that is the same for both.
-//! - [`tuple`]: what tells one flow from another.
+//! - [`mod@tuple`]: what tells one flow from another.
 //! - [`hash`]: the keyed flow hash and the slot it leads to.
 //! - [`ecn`]: congestion marks at the end of a tunnel (RFC 6040).
 //! - [`checksum`]: how a checksum changes when a part of the packet does (RFC 1624).

@@ -56,8 +56,8 @@ impl Places {
     pub const fn of(hash: u64, rows: u32) -> Self {
         let rows = rows as u64;
         Self {
-            first: ((hash >> 32) * rows >> 32) as u32,
-            second: ((hash & 0xffff_ffff) * rows >> 32) as u32,
+            first: (((hash >> 32) * rows) >> 32) as u32,
+            second: (((hash & 0xffff_ffff) * rows) >> 32) as u32,
         }
     }
 }

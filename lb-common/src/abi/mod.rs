@@ -47,8 +47,8 @@ mod pod {
         )+};
     }
 
-    // SAFETY: keys and values that are plain old data, of sizes that leave no padding between them: see the
-    // assertions below.
+    // SAFETY: keys and values that are plain old data, of sizes that leave no padding between or behind them
+    // (asserted in `lookup`).
     unsafe impl<K: aya::Pod, V: aya::Pod> aya::Pod for super::lookup::Row<K, V> {}
 
     pod!(

@@ -9,14 +9,14 @@ use crate::{
     tuple::FlowTuple,
 };
 
-/// An IPv4 flow as the client sends it.
+/// A flow as the client sends it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FlowKeyV4 {
+pub struct FlowKey<A> {
     /// Client address.
-    pub source: Be32,
+    pub source: A,
     /// VIP.
-    pub destination: Be32,
+    pub destination: A,
     /// Client port.
     pub source_port: Be16,
     /// VIP port.
@@ -27,7 +27,34 @@ pub struct FlowKeyV4 {
     pub reserved: [u8; 3],
 }
 
-impl FlowKeyV4 {
+/// An IPv4 flow.
+pub type FlowKeyV4 = FlowKey<Be32>;
+
+/// An IPv6 flow.
+pub type FlowKeyV6 = FlowKey<Be128>;
+
+impl<A: Copy> FlowKey<A> {
+    /// The flow.
+    pub const fn tuple(&self) -> FlowTuple<A> {
+        let Self {
+            source,
+            destination,
+            source_port,
+            destination_port,
+            protocol,
+            reserved: _,
+        } = *self;
+        FlowTuple {
+            source,
+            destination,
+            source_port,
+            destination_port,
+            protocol,
+        }
+    }
+}
+
+impl FlowKey<Be32> {
     /// A key, put together from whole words: the kernel hashes and compares it in words of 4 and 8
     /// bytes at once, and a word that was just written in pieces keeps the processor waiting.
     #[inline(always)]
@@ -39,71 +66,15 @@ impl FlowKeyV4 {
         // SAFETY: both are 16 bytes, and every bit pattern is a key.
         unsafe { core::mem::transmute::<[u64; 2], Self>(words) }
     }
-
-    /// The flow.
-    pub const fn tuple(&self) -> FlowTuple<Be32> {
-        let Self {
-            source,
-            destination,
-            source_port,
-            destination_port,
-            protocol,
-            reserved: _,
-        } = *self;
-        FlowTuple {
-            source,
-            destination,
-            source_port,
-            destination_port,
-            protocol,
-        }
-    }
 }
 
-/// An IPv6 flow as the client sends it.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FlowKeyV6 {
-    /// Client address.
-    pub source: Be128,
-    /// VIP.
-    pub destination: Be128,
-    /// Client port.
-    pub source_port: Be16,
-    /// VIP port.
-    pub destination_port: Be16,
-    /// IANA protocol number.
-    pub protocol: u8,
-    /// Zero.
-    pub reserved: [u8; 3],
-}
-
-impl FlowKeyV6 {
-    /// A key, put together from whole words, as [`FlowKeyV4::new`].
+impl FlowKey<Be128> {
+    /// A key, put together from whole words, as that of an IPv4 flow.
     #[inline(always)]
     pub const fn new(flow: FlowTuple<Be128>) -> Self {
         let ((a, b), (c, d)) = (flow.source.raw(), flow.destination.raw());
         // SAFETY: both are 40 bytes, and every bit pattern is a key.
         unsafe { core::mem::transmute::<[u64; 5], Self>([a, b, c, d, flow.rest()]) }
-    }
-
-    /// The flow.
-    pub const fn tuple(&self) -> FlowTuple<Be128> {
-        let Self {
-            source,
-            destination,
-            source_port,
-            destination_port,
-            protocol,
-            reserved: _,
-        } = *self;
-        FlowTuple {
-            source,
-            destination,
-            source_port,
-            destination_port,
-            protocol,
-        }
     }
 }
 

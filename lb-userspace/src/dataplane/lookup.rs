@@ -3,10 +3,10 @@
 
 use std::{io, mem::offset_of};
 
-use aya::{Ebpf, Pod, maps::MapError};
+use aya::{Ebpf, Pod};
 use lb_common::abi::lookup::{KEYS_PER_ROW, LookupKey, Places, Row};
 
-use super::{Error, mapped::MappedArray, maps::in_map};
+use super::{Error, mapped::MappedArray, maps::refused};
 
 /// A look-up table.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl<K: LookupKey + Pod + PartialEq, V: Pod> Lookup<K, V> {
         settle: impl FnMut() -> Result<(), Error>,
     ) -> Result<(), Error> {
         if self.held(key).next().is_some() {
-            return Err(self.refuse(io::ErrorKind::AlreadyExists));
+            return Err(refused(self.name, io::ErrorKind::AlreadyExists));
         }
         let free = self
             .candidates(key)
@@ -76,7 +76,7 @@ impl<K: LookupKey + Pod + PartialEq, V: Pod> Lookup<K, V> {
         // Twice where a daemon was killed that was moving it.
         let held: Vec<_> = self.held(key).collect();
         if held.is_empty() {
-            return Err(self.refuse(io::ErrorKind::NotFound));
+            return Err(refused(self.name, io::ErrorKind::NotFound));
         }
         held.into_iter().for_each(|place| self.clear(place));
         Ok(())
@@ -96,7 +96,7 @@ impl<K: LookupKey + Pod + PartialEq, V: Pod> Lookup<K, V> {
             Some((from, to))
         });
         let Some((from, to)) = moves else {
-            return Err(self.refuse(io::ErrorKind::StorageFull));
+            return Err(refused(self.name, io::ErrorKind::StorageFull));
         };
         let Row { keys, values } = self.rows.read(from.row);
         self.put(to, &keys[from.number], &values[from.number]);
@@ -141,10 +141,6 @@ impl<K: LookupKey + Pod + PartialEq, V: Pod> Lookup<K, V> {
     fn clear(&self, place: Place) {
         let last = key_offset::<K, V>(place.number) + Self::LAST_WORD;
         self.rows.store_u64(place.row, last, 0);
-    }
-
-    fn refuse(&self, kind: io::ErrorKind) -> Error {
-        in_map(self.name)(MapError::IoError(kind.into()))
     }
 }
 

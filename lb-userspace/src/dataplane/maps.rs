@@ -204,8 +204,8 @@ impl Maps {
                 self.ipv6.replies.insert(key, reply, settle)
             }
             // Plans have none such.
-            (VipKey::V4(_), _) => Err(mixed(names::REPLIES_IPV4)),
-            (VipKey::V6(_), _) => Err(mixed(names::REPLIES_IPV6)),
+            (VipKey::V4(_), _) => Err(refused(names::REPLIES_IPV4, io::ErrorKind::InvalidInput)),
+            (VipKey::V6(_), _) => Err(refused(names::REPLIES_IPV6, io::ErrorKind::InvalidInput)),
         }
     }
 
@@ -263,8 +263,9 @@ impl Barrier {
     }
 }
 
-fn mixed(map: &'static str) -> Error {
-    in_map(map)(MapError::IoError(io::ErrorKind::InvalidInput.into()))
+/// What a map refuses that is in this process's memory.
+pub(super) fn refused(map: &'static str, kind: io::ErrorKind) -> Error {
+    in_map(map)(MapError::IoError(kind.into()))
 }
 
 fn ipv6(ebpf: &mut Ebpf) -> Result<Keyed<VipKeyV6, ReplyV6>, Error> {
